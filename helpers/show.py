@@ -1,0 +1,100 @@
+"""How results look: a card in a notebook, plain text everywhere else."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_PRE = "margin:.3em 0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:32em;overflow:auto"
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows under headings, padded with spaces, as kubectl and istioctl print them."""
+    cells = [[str(c) for c in columns], *[[str(v) for v in row] for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    return "\n".join(
+        "   ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def command_html(command: str) -> str:
+    """The command that a person would type, marked as such."""
+    if not command:
+        return ""
+    return f"<pre style='{_PRE}'><code>$ {html.escape(command)}</code></pre>"
+
+
+def badge_html(mesh: str) -> str:
+    """Which mesh made a result. The word carries the meaning; the frame only sets it off."""
+    if not mesh:
+        return ""
+    return (
+        "<span style='border:1px solid currentColor;border-radius:.6em;padding:0 .5em;"
+        f"font-size:85%'>{html.escape(mesh)} mesh</span>"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a step gives back.
+
+    Attributes:
+        command: what a person would type on a cluster; may hold several lines.
+        text: what the command would print.
+        mesh: "local" or "cluster"; empty where no mesh took part.
+        seconds: wall time of the real work.
+        notes: short remarks in our own words, printed under the text.
+    """
+
+    command: str = ""
+    text: str = ""
+    mesh: str = ""
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"$ {self.command}"] if self.command else []
+        if self.text:
+            parts.append(self.text.rstrip("\n"))
+        parts.extend(f"# {note}" for note in self.notes)
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        took = "" if self.seconds is None else f" <small>{self.seconds:.2f} s</small>"
+        notes = "".join(f"<div><i>{html.escape(note)}</i></div>" for note in self.notes)
+        body = f"<pre style='{_PRE}'>{html.escape(self.text)}</pre>" if self.text else ""
+        return f"<div>{badge_html(self.mesh)}{took}{command_html(self.command)}{body}{notes}</div>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableResult(Result):
+    """A result whose text is a table.
+
+    Attributes:
+        columns: the headings.
+        rows: one tuple a row, in the order of `columns`.
+    """
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def frame(self) -> Any:
+        """The rows as a pandas DataFrame with `columns` (dtype object)."""
+        import pandas as pd  # slow to import, and most cells never ask for a frame
+
+        return pd.DataFrame([list(row) for row in self.rows], columns=list(self.columns))
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "", **kwargs: Any
+) -> TableResult:
+    """A `TableResult` whose text is the padded table, or `empty` when there are no rows."""
+    kept = tuple(tuple(row) for row in rows)
+    text = table_text(columns, kept) if kept or not empty else empty
+    return TableResult(columns=tuple(columns), rows=kept, text=text, **kwargs)
