@@ -95,6 +95,10 @@ class NotFound(WorkbookError):
     """The object, pod, namespace or file that was asked for is not there."""
 
 
+class AlreadyExists(WorkbookError):
+    """An object of that kind and name is there already."""
+
+
 class NotModelled(WorkbookError):
     """The local mesh does not do this; a real cluster does."""
 
