@@ -54,6 +54,22 @@ def write_json(path: Path, document: Any, *, version: int) -> None:
     write_atomic(path, json.dumps({"version": version, "data": document}, indent=1) + "\n")
 
 
+def write_json_plain(path: Path, document: Any) -> bool:
+    """Write `document` atomically as bare JSON, unless the file holds just that already.
+
+    Returns:
+        Whether the file was replaced.
+    """
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return False
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass
+    write_atomic(path, text)
+    return True
+
+
 def read_json(path: Path, *, version: int) -> Any:
     """Read what `write_json` wrote.
 

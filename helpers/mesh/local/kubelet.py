@@ -1,0 +1,338 @@
+"""Deployment to pod: volumes, containers, rollout, restarts, events.
+
+There is no controller in the background. Each call of the mesh first brings the pods up to
+date with the objects (`reconcile`), as if the controllers had worked in the meantime; so
+nothing happens twice, and a kernel restart loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import BadManifest, MeshDown, NotFound, NotModelled
+from helpers.mesh.local import agent, volumes, xds
+from helpers.mesh.local.events import Events
+from helpers.mesh.local.objects import Store
+from helpers.mesh.local.pods import SIDECAR, Pod, Pods, suffix, template_hash
+from helpers.mesh.local.services import endpoints, services
+from helpers.mesh.local.sidecar import Sidecar, World
+from helpers.processes import Registry, tail
+
+_APPS = ("productpage", "details", "reviews", "ratings")
+#: More crashes than this within the window, and a container is left in back-off.
+_CRASHES = 3
+_WINDOW_SECONDS = 60.0
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+
+def bookinfo_app(template: Mapping[str, Any]) -> tuple[str, str]:
+    """Which Bookinfo app, and which version, a pod template runs, by its image's name.
+
+    Raises:
+        NotModelled: another image: this computer has no container engine.
+    """
+    image = str(template["spec"]["containers"][0].get("image", ""))
+    name = image.rsplit("/", 1)[-1].split(":")[0].removeprefix("examples-bookinfo-")
+    app, _, version = name.partition("-")
+    if app not in _APPS:
+        raise NotModelled(
+            f"the local mesh does not run the image {image!r}",
+            cause="it has no container engine; it runs Bookinfo's apps "
+            f"({', '.join(_APPS)}) as small programs of its own",
+            fix="use a cluster for other images",
+        )
+    return app, version or "v1"
+
+
+class Kubelet:
+    """The pods of one state folder and the processes behind them."""
+
+    def __init__(self, state: Path, store: Store, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+        self.pods = Pods(state)
+        self.events = Events(state)
+
+    # -- what others ask --------------------------------------------------------------------
+
+    def sidecar(self, pod: Pod) -> Sidecar:
+        """The pod's Envoy."""
+        return Sidecar(pod, self.pods, self._registry)
+
+    def address(self, pod: Pod) -> tuple[str, int] | None:
+        """Where a ready pod takes requests; None while it has no bound port."""
+        bound = self.sidecar(pod).ports().get(xds.INBOUND) if pod.sidecar else None
+        port = bound if pod.sidecar else self._app_port(pod)
+        return None if port is None else ("127.0.0.1", port)
+
+    def world(self) -> World:
+        """What every sidecar's configuration depends on, as of now."""
+        known = services(self._store.list("Service"))
+        pods = self.pods.all()
+        return World(
+            extensions=[*self._store.list("WasmPlugin"), *self._store.list("TrafficExtension")],
+            services=known,
+            endpoints={
+                (svc.name, svc.namespace): endpoints(svc, pods, self._address_or_none)
+                for svc in known
+            },
+        )
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def reconcile(self, *, sync_now: bool = False) -> None:
+        """Bring pods and sidecars up to date with the objects.
+
+        Args:
+            sync_now: bring changed ConfigMaps into the pods without the kubelet's delay.
+        """
+        self._deployments()
+        for pod in self.pods.all():
+            self._watch(pod)
+            if pod.state == "pending":
+                self._mount(pod)
+            elif pod.state in ("starting", "ready") and volumes.refresh(
+                pod, self._store, self.pods, now=sync_now
+            ):
+                self.pods.save(pod)
+        for pod in self.pods.all():
+            if pod.state == "starting":
+                self._start(pod)
+        self._retire()
+        self._push()
+
+    def sync(self, pod: Pod) -> None:
+        """Bring changed ConfigMaps into one pod at once."""
+        if volumes.refresh(pod, self._store, self.pods, now=True):
+            self.pods.save(pod)
+
+    def stop(self, pod: Pod) -> None:
+        """End a pod's processes and forget it."""
+        for container in pod.containers:
+            self._event(pod, "Normal", "Killing", f"Stopping container {container}")
+            self._registry.stop(pod.process(container))
+        self.pods.remove(pod)
+
+    # -- Deployments ------------------------------------------------------------------------
+
+    def _deployments(self) -> None:
+        wanted = {
+            (obj["metadata"]["namespace"], obj["metadata"]["name"]): obj
+            for obj in self._store.list("Deployment")
+        }
+        existing = self.pods.all()
+        for (namespace, name), obj in wanted.items():
+            if obj["spec"].get("replicas", 1) < 1:
+                continue
+            template = obj["spec"]["template"]
+            digest = template_hash(template)
+            mine = [p for p in existing if (p.namespace, p.deployment) == (namespace, name)]
+            if any(pod.hash == digest for pod in mine):
+                continue
+            self._create(namespace, name, template, digest)
+        for pod in existing:
+            owner = wanted.get((pod.namespace, pod.deployment))
+            if owner is None or owner["spec"].get("replicas", 1) < 1:
+                self.stop(pod)
+
+    def _create(self, namespace: str, name: str, template: dict[str, Any], digest: str) -> None:
+        labels = self._store.get("Namespace", None, namespace)["metadata"].get("labels") or {}
+        annotations = template.get("metadata", {}).get("annotations") or {}
+        app, _ = bookinfo_app(template)
+        pod = Pod(
+            name=f"{name}-{digest}-{suffix()}",
+            namespace=namespace,
+            deployment=name,
+            hash=digest,
+            template=template,
+            created=time.time(),
+            # One real Envoy on this computer: productpage's. The others run without.
+            sidecar=app == "productpage"
+            and labels.get("istio-injection") == "enabled"
+            and str(annotations.get("sidecar.istio.io/inject", "true")) != "false",
+        )
+        try:
+            volumes.mounts(pod)  # a bad annotation is refused before there is a pod
+        except BadManifest as error:
+            self._event_for(
+                f"replicaset/{name}-{digest}",
+                namespace,
+                "Warning",
+                "FailedCreate",
+                "replicaset-controller",
+                f"Error creating: admission webhook denied the request: {error.what}: "
+                f"{error.cause}",
+            )
+            return
+        self.pods.save(pod)
+        self._event_for(
+            f"deployment/{name}",
+            namespace,
+            "Normal",
+            "ScalingReplicaSet",
+            "deployment-controller",
+            f"Scaled up replica set {name}-{digest} from 0 to 1",
+        )
+        self._event(
+            pod,
+            "Normal",
+            "Scheduled",
+            f"Successfully assigned {namespace}/{pod.name} to this-computer",
+            source="default-scheduler",
+        )
+
+    def _retire(self) -> None:
+        """End old pods once a newer one of the same Deployment is ready, or still older."""
+        by_owner: dict[tuple[str, str], list[Pod]] = {}
+        for pod in self.pods.all():
+            by_owner.setdefault((pod.namespace, pod.deployment), []).append(pod)
+        for (namespace, name), mine in by_owner.items():
+            if len(mine) < 2:
+                continue
+            try:
+                spec = self._store.get("Deployment", namespace, name)["spec"]
+            except NotFound:
+                continue
+            digest = template_hash(spec["template"])
+            newest = next((pod for pod in mine if pod.hash == digest), None)
+            for pod in mine:
+                if pod is newest:
+                    continue
+                superseded = newest is not None and newest.state == "ready"
+                # A rollout that was overtaken before it became ready never serves.
+                if superseded or (newest is not None and pod.state in ("pending", "starting")):
+                    self.stop(pod)
+
+    # -- one pod ----------------------------------------------------------------------------
+
+    def _mount(self, pod: Pod) -> None:
+        try:
+            volumes.mount_all(pod, self._store, self.pods)
+        except volumes.MountFailed as error:
+            self._event(pod, "Warning", "FailedMount", error.what)
+            if pod.reason != error.what:
+                pod.reason = error.what
+                self.pods.save(pod)
+            return
+        pod.state, pod.reason = "starting", ""
+        self.pods.save(pod)
+
+    def _start(self, pod: Pod) -> None:
+        """Start what does not run yet; mark the pod ready once everything answers."""
+        if self._registry.get(pod.process(pod.app)) is None:
+            self._start_app(pod)
+        if pod.sidecar:
+            side = self.sidecar(pod)
+            if self._registry.get(pod.process(SIDECAR)) is None:
+                side.start(self.world())
+                self._event(pod, "Normal", "Started", f"Started container {SIDECAR}")
+            if not side.ready():
+                return
+            side.publish_outbound()
+        if self._app_port(pod) is None:
+            return
+        pod.state = "ready"
+        self.pods.save(pod)
+
+    def _start_app(self, pod: Pod) -> None:
+        app, version = bookinfo_app(pod.template)
+        ports = self.pods.app_ports(pod)
+        ports.parent.mkdir(parents=True, exist_ok=True)
+        ports.unlink(missing_ok=True)
+        self._registry.start(
+            pod.process(pod.app),
+            [
+                sys.executable,
+                "-m",
+                "helpers.mesh.local.bookinfo",
+                app,
+                "--ports-file",
+                str(ports),
+                "--outbound-file",
+                str(self.pods.outbound(pod)),
+                *(["--reviews-version", version] if app == "reviews" else []),
+            ],
+            log=self.pods.app_log(pod),
+        )
+        self._event(pod, "Normal", "Started", f"Started container {pod.app}")
+
+    def _app_port(self, pod: Pod) -> int | None:
+        ports = self.pods.app_ports(pod)
+        if not ports.exists():
+            return None
+        return next(iter(json.loads(ports.read_text()).values()), None)
+
+    def _watch(self, pod: Pod) -> None:
+        """Notice containers that ended, and start them again as a kubelet does."""
+        if pod.state not in ("starting", "ready"):
+            return
+        for container in pod.containers:
+            record = self._registry.get(pod.process(container))
+            if record is None or record.alive():
+                continue
+            recent = [
+                at for at in pod.crashes.get(container, ()) if time.time() - at < _WINDOW_SECONDS
+            ]
+            pod.crashes[container] = [*recent, time.time()]
+            log = self.pods.log(pod, container)
+            if container == SIDECAR:
+                agent.say(log, "error", "agent", "Envoy ended unexpectedly")
+            self._registry.stop(record.name)  # forgets the record; the process is gone
+            self._event(
+                pod,
+                "Warning",
+                "BackOff",
+                f"Back-off restarting failed container {container} in pod {pod.name}",
+            )
+            if len(pod.crashes[container]) > _CRASHES:
+                pod.state, pod.reason = "crashed", container
+            else:
+                pod.state = "starting"
+                pod.restarts[container] = pod.restarts.get(container, 0) + 1
+            self.pods.save(pod)
+
+    def crashed(self, pod: Pod) -> MeshDown:
+        """The error for a pod whose container is left in back-off."""
+        container = pod.reason or SIDECAR
+        return MeshDown(
+            f"container {container} of pod {pod.name} keeps ending",
+            cause=f"it ended {len(pod.crashes.get(container, ()))} times within "
+            f"{_WINDOW_SECONDS:.0f} s",
+            fix=f'mesh.restart("{pod.deployment}") starts a new pod; the last log lines are below',
+            detail=tail(self.pods.log(pod, container)),
+        )
+
+    # -- sidecars ---------------------------------------------------------------------------
+
+    def _push(self) -> None:
+        world = self.world()
+        for pod in self.pods.all():
+            if pod.sidecar and pod.state in ("starting", "ready"):
+                record = self._registry.get(pod.process(SIDECAR))
+                if record is not None and record.alive():
+                    self.sidecar(pod).push(world)
+
+    def _address_or_none(self, pod: Pod) -> tuple[str, int] | None:
+        try:
+            return self.address(pod)
+        except MeshDown:  # its Envoy has just ended: no endpoint, and _watch starts it again
+            return None
+
+    # -- events -----------------------------------------------------------------------------
+
+    def _event(
+        self, pod: Pod, kind: str, reason: str, message: str, *, source: str = "kubelet"
+    ) -> None:
+        self._event_for(f"pod/{pod.name}", pod.namespace, kind, reason, source, message)
+
+    def _event_for(
+        self, obj: str, namespace: str, kind: str, reason: str, source: str, message: str
+    ) -> None:
+        self.events.add(
+            kind=kind, reason=reason, obj=obj, source=source, message=message, namespace=namespace
+        )

@@ -1,0 +1,256 @@
+"""The istio-proxy container of one pod: from the mesh's objects to a running, configured Envoy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helpers import files
+from helpers.mesh.local import agent, envoy, istiod, xds
+from helpers.mesh.local.pods import SIDECAR, Pod, Pods
+from helpers.mesh.local.services import Service, outbound_ports
+from helpers.processes import Recorded, Registry
+
+#: The port of Bookinfo's apps, and of the outbound listener that stands for it.
+APP_PORT = 9080
+LOG_LEVEL = "sidecar.istio.io/componentLogLevel"
+_SETTLE_SECONDS = 10.0
+#: What the sidecar says of itself; plugins read it as node.metadata.
+ISTIO_VERSION = "1.31.0"
+
+
+@dataclass(frozen=True)
+class World:
+    """What the configuration of every sidecar depends on.
+
+    Attributes:
+        extensions: stored WasmPlugins and TrafficExtensions.
+        endpoints: service name and namespace to addresses of its ready pods.
+    """
+
+    extensions: Sequence[Mapping[str, Any]]
+    services: Sequence[Service]
+    endpoints: Mapping[tuple[str, str], Sequence[tuple[str, int]]]
+
+
+class Sidecar:
+    """One pod's Envoy."""
+
+    def __init__(self, pod: Pod, pods: Pods, registry: Registry) -> None:
+        self.pod = pod
+        self.files = pods.sidecar(pod)
+        self.admin = envoy.Admin(self.files)
+        self._app_ports = pods.app_ports(pod)
+        self._outbound = pods.outbound(pod)
+        self._registry = registry
+
+    def start(self, world: World) -> Recorded:
+        """Write the configuration, let Envoy check it, start Envoy."""
+        metadata = {
+            "NAME": self.pod.name,
+            "NAMESPACE": self.pod.namespace,
+            "OWNER": f"kubernetes://apis/apps/v1/namespaces/{self.pod.namespace}"
+            f"/deployments/{self.pod.deployment}",
+            "WORKLOAD_NAME": self.pod.deployment,
+            "LABELS": self.pod.labels,
+            "ANNOTATIONS": self.pod.annotations,
+            "APP_CONTAINERS": self.pod.app,
+            "SERVICE_ACCOUNT": self.pod.template["spec"].get("serviceAccountName", "default"),
+            "MESH_ID": "cluster.local",
+            "CLUSTER_ID": "Kubernetes",
+            "ISTIO_VERSION": ISTIO_VERSION,
+        }
+        document = xds.bootstrap(
+            node_id=f"sidecar~127.0.0.1~{self.pod.name}.{self.pod.namespace}"
+            f"~{self.pod.namespace}.svc.cluster.local",
+            cluster=f"{self.pod.labels.get('app', self.pod.deployment)}.{self.pod.namespace}",
+            metadata=metadata,
+            xds=self.files.xds,
+        )
+        self._write(world)
+        files.write_json_plain(self.files.bootstrap, document)
+        self._validate(document)
+        return envoy.start(
+            self._registry,
+            self.pod.process(SIDECAR),
+            self.files,
+            components=self.pod.annotations.get(LOG_LEVEL, ""),
+        )
+
+    def ports(self) -> dict[str, int]:
+        """Bound ports by listener name; empty until Envoy has bound them."""
+        return self.admin.ports()
+
+    def ready(self) -> bool:
+        """Whether Envoy serves and both listeners are bound."""
+        return self.admin.live() and {xds.INBOUND, f"0.0.0.0_{APP_PORT}"} <= set(self.ports())
+
+    def publish_outbound(self) -> None:
+        """Tell the application its way out: the outbound listener's address."""
+        port = self.ports()[f"0.0.0.0_{APP_PORT}"]
+        files.write_json_plain(self._outbound.with_suffix(".json"), {"*": f"127.0.0.1:{port}"})
+        text = f"127.0.0.1:{port}"
+        if not self._outbound.exists() or self._outbound.read_text() != text:
+            files.write_atomic(self._outbound, text)
+
+    def push(self, world: World) -> bool:
+        """Bring changed configuration to the running Envoy and wait until it took or refused it.
+
+        Returns:
+            Whether anything changed.
+        """
+        before = self._counters()
+        changed = self._write(world)
+        if changed:
+            self._settle(before, changed)
+        return bool(changed)
+
+    # -- files ------------------------------------------------------------------------------
+
+    def _write(self, world: World) -> set[str]:
+        """Write what differs; which parts did: "ecds", "cds", "rds", "lds"."""
+        changed: set[str] = set()
+        chosen = istiod.all_for_workload(
+            world.extensions, namespace=self.pod.namespace, labels=self.pod.labels
+        )
+        wanted = {ext.resource_name: ext for ext in chosen if ext.wasm is not None}
+        for name, ext in wanted.items():
+            if self._write_ecds(name, istiod.ecds(ext)):
+                changed.add("ecds")
+        if files.write_json_plain(self._xds("cds"), xds.discovery(self._clusters(world))):
+            changed.add("cds")
+        listed = outbound_ports(world.services).get(APP_PORT, {})
+        if files.write_json_plain(self._xds("rds"), xds.discovery([xds.routes(APP_PORT, listed)])):
+            changed.add("rds")
+        if files.write_json_plain(self._xds("lds"), xds.discovery(self._listeners(world))):
+            changed.add("lds")
+        self._forget({self._ecds_folder(name).name for name in wanted})
+        return changed
+
+    def _xds(self, part: str) -> Path:
+        return self.files.xds / part / f"{part}.json"
+
+    def _ecds_folder(self, name: str) -> Path:
+        # One folder a resource: a watched folder wakes every subscription in it.
+        return self.files.xds / "ecds" / hashlib.sha256(name.encode()).hexdigest()[:16]
+
+    def _write_ecds(self, name: str, resource: dict[str, Any]) -> bool:
+        folder = self._ecds_folder(name)
+        source = folder / "istiod.json"
+        text = json.dumps(resource, indent=1, ensure_ascii=False) + "\n"
+        if source.exists() and source.read_text(encoding="utf-8") == text:
+            return False
+        local = agent.to_local(
+            resource,
+            root=self.files.root,
+            cache=self.files.folder / "wasm-cache",
+            log=self.files.log,
+        )
+        changed = files.write_json_plain(folder / "live" / "ecds.json", xds.discovery([local]))
+        files.write_atomic(source, text)
+        return changed
+
+    def _forget(self, keep: set[str]) -> None:
+        for folder in (self.files.xds / "ecds").glob("*"):
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+    def _clusters(self, world: World) -> list[dict[str, Any]]:
+        inbound: list[tuple[str, int]] = []
+        if self._app_ports.exists():
+            inbound = [
+                ("127.0.0.1", port) for port in json.loads(self._app_ports.read_text()).values()
+            ]
+        found = [xds.cluster(f"inbound|{APP_PORT}||", inbound)]
+        for service in world.services:
+            where = world.endpoints.get((service.name, service.namespace), ())
+            found += [
+                xds.cluster(xds.outbound_cluster(service.name, service.namespace, port), where)
+                for port in service.ports
+            ]
+        return found
+
+    def _listeners(self, world: World) -> list[dict[str, Any]]:
+        def chain(inbound: bool) -> list[dict[str, Any]]:
+            found = istiod.for_listener(
+                world.extensions,
+                namespace=self.pod.namespace,
+                labels=self.pod.labels,
+                inbound=inbound,
+                port=APP_PORT,
+            )
+            return [istiod.http_filter(ext, self._ecds_source(ext)) for ext in found]
+
+        return [
+            xds.inbound_listener(port=APP_PORT, extensions=chain(True), access_log=self.files.log),
+            xds.outbound_listener(
+                port=APP_PORT,
+                extensions=chain(False),
+                access_log=self.files.log,
+                rds=self._xds("rds"),
+            ),
+        ]
+
+    def _ecds_source(self, ext: istiod.Extension) -> dict[str, Any]:
+        path = self._ecds_folder(ext.resource_name) / "live" / "ecds.json"
+        # 0: wait for ever. istiod says the same, since a plugin may guard the workload.
+        return {**xds.path_source(path), "initial_fetch_timeout": "0s"}
+
+    # -- Envoy --------------------------------------------------------------------------------
+
+    def _validate(self, document: Mapping[str, Any]) -> None:
+        """Check bootstrap, listeners and clusters together, as static resources."""
+        static = dict(document)
+        dynamic = static.pop("dynamic_resources")
+        static["static_resources"] = {
+            "listeners": _bare(self._xds("lds")),
+            "clusters": _bare(self._xds("cds")),
+        }
+        assert dynamic  # it is what the static part stands in for
+        envoy.validate(static, self.files.folder / "validate.json")
+
+    def _counters(self) -> dict[str, int]:
+        return self.admin.stats(
+            r"^(listener_manager\.(lds\.|total_listeners_warming)|cluster_manager\.cds\."
+            r"|extension_config_discovery\.)"
+        )
+
+    def _settle(self, before: Mapping[str, int], changed: set[str]) -> None:
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            now = self._counters()
+            if all(_answered(part, before, now) for part in changed) and not now.get(
+                "listener_manager.total_listeners_warming"
+            ):
+                return
+            time.sleep(0.02)
+
+
+_ANSWERS = {
+    "lds": ("listener_manager.lds.update_success", "listener_manager.lds.update_rejected"),
+    "cds": ("cluster_manager.cds.update_success", "cluster_manager.cds.update_rejected"),
+    "ecds": (".config_reload", ".config_fail", ".update_rejected", ".config_conflict"),
+}
+
+
+def _answered(part: str, before: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Whether Envoy has taken or refused an update of one part since `before`."""
+    endings = _ANSWERS.get(part)
+    if endings is None:  # routes are read with their listener
+        return True
+
+    def total(stats: Mapping[str, int]) -> int:
+        return sum(value for name, value in stats.items() if name.endswith(endings))
+
+    return total(now) > total(before)
+
+
+def _bare(path: Path) -> list[dict[str, Any]]:
+    found = json.loads(path.read_text(encoding="utf-8"))["resources"]
+    return [{key: value for key, value in entry.items() if key != "@type"} for entry in found]
