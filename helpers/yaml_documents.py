@@ -72,7 +72,7 @@ class _Builder:
     def __init__(self, text: str, source: str) -> None:
         self._source = source
         self._events: Iterator[Event] = yaml.parse(text, Loader=_LOADER)
-        self._resolver = Resolver()
+        self._resolver: Any = Resolver()
         self._constructor = SafeConstructor()
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._left = MAX_VALUES
@@ -86,7 +86,7 @@ class _Builder:
                     first = next(self._events)
                     value, _ = self._value(first, 0)
                     if value is not None:
-                        found.append((first.start_mark.line + 1, value))
+                        found.append((_line(first), value))
                 elif isinstance(event, DocumentEndEvent):
                     continue
         except yaml.MarkedYAMLError as error:
@@ -141,7 +141,7 @@ class _Builder:
         total = 1
         while not isinstance(event := next(self._events), MappingEndEvent):
             key = self._key(event)
-            line = event.start_mark.line + 1
+            line = _line(event)
             value, size = self._value(next(self._events), depth + 1)
             total += 1 + size
             if key == "<<" and isinstance(event, ScalarEvent) and event.implicit[0]:
@@ -176,7 +176,7 @@ class _Builder:
         tag = event.tag
         if tag is None or tag == "!":
             tag = self._resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-        node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark)
+        node = yaml.ScalarNode(tag, event.value)
         kind = tag.removeprefix(_TAG)
         if kind in ("str", "timestamp", "value", "merge"):
             return event.value
@@ -213,7 +213,7 @@ class _Builder:
             )
 
     def _error(self, event: Event, what: str, *, cause: str = "", fix: str = "") -> BadManifest:
-        mark = event.start_mark
+        mark: Any = event.start_mark
         place = f"{self._source}, line {mark.line + 1}, column {mark.column + 1}"
         return BadManifest(f"{place}: {what}", cause=cause, fix=fix)
 
@@ -229,6 +229,11 @@ class _Builder:
             fix="replace the tab by spaces" if tab else "mend that line; mind the indentation "
             "and the space after each colon",
         )
+
+
+def _line(event: Event) -> int:
+    mark: Any = event.start_mark
+    return int(mark.line) + 1
 
 
 def _kind(value: object) -> str:

@@ -9,6 +9,7 @@ reading needs no lock.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
 import uuid
@@ -116,7 +117,7 @@ class Store:
 
     # -- reading --------------------------------------------------------------------------
 
-    def namespaces(self) -> list[str]:
+    def namespaces(self) -> builtins.list[str]:
         """The names of all namespaces, sorted."""
         return [each["metadata"]["name"] for each in self.list("Namespace")]
 
@@ -135,9 +136,10 @@ class Store:
             raise _not_found(which, name)
         if (record := self._read(self._path(which, ns, name))) is None:
             raise _not_found(which, name)
-        return record["object"]
+        found: dict[str, Any] = record["object"]
+        return found
 
-    def list(self, kind: str, ns: str | None = None) -> list[dict[str, Any]]:
+    def list(self, kind: str, ns: str | None = None) -> builtins.list[dict[str, Any]]:
         """All objects of a kind by namespace and name; `ns` None means every namespace."""
         which = kinds.resolve(kind)
         if which is kinds.CRD:
@@ -146,7 +148,7 @@ class Store:
         records = (self._read(path) for path in sorted(self._objects.glob(pattern)))
         return [record["object"] for record in records if record is not None]
 
-    def _crds(self) -> list[dict[str, Any]]:
+    def _crds(self) -> builtins.list[dict[str, Any]]:
         born = self.get("Namespace", None, ROOT_NAMESPACE)["metadata"]["creationTimestamp"]
         return [
             {
@@ -226,7 +228,8 @@ class Store:
             merged = merge.three_way(
                 record["object"], record["last"] or {}, obj, keyed=which not in kinds.CUSTOM
             )
-            filled = schema.validate(merged, verb="patching", source=source)
+            old = record["object"]
+            filled = schema.validate(merged, verb="patching", source=source, old=old)
             return self._store(which, record, filled, obj)
 
     def patch(
@@ -253,7 +256,9 @@ class Store:
                         f"({patched['metadata'].get(field)}) does not match the {field} on the "
                         f"URL ({record['object']['metadata'].get(field)})"
                     )
-            filled = schema.validate(patched, verb="patching", source=f"{which.plural}/{name}")
+            filled = schema.validate(
+                patched, verb="patching", source=f"{which.plural}/{name}", old=record["object"]
+            )
             return self._store(which, record, filled, record["last"])[1]
 
     def delete(self, kind: str, ns: str | None, name: str) -> dict[str, Any]:
