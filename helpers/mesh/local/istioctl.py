@@ -97,12 +97,16 @@ def cluster_rows(dump: Mapping[str, Any]) -> list[tuple[str, str, str, str, str,
 
 
 def ecds(dump: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The extension configurations that Envoy holds, TypedExtensionConfig each."""
-    return [
-        entry["ecds_filter"]
+    """The extension configurations that Envoy holds, TypedExtensionConfig each.
+
+    Here each direction has a subscription of its own; istiod's serves both, so it counts once.
+    """
+    found = {
+        entry["ecds_filter"]["name"]: entry["ecds_filter"]
         for part in sections(dump, "EcdsConfigDump")
         for entry in part.get("ecds_filters", ())
-    ]
+    }
+    return list(found.values())
 
 
 def ecds_rows(dump: Mapping[str, Any]) -> list[tuple[str, str]]:

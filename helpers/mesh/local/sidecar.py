@@ -21,6 +21,10 @@ from helpers.processes import Recorded, Registry
 APP_PORT = 9080
 LOG_LEVEL = "sidecar.istio.io/componentLogLevel"
 _SETTLE_SECONDS = 10.0
+# A file for each direction. Envoy refuses a listener that joins a subscription whose last
+# content it refused; over ADS both listeners wait for the content together and both answer
+# 500. With a file each, they do so here too.
+_SIDES = ("inbound", "outbound")
 #: What the sidecar says of itself; plugins read it as node.metadata.
 ISTIO_VERSION = "1.31.0"
 
@@ -152,9 +156,12 @@ class Sidecar:
             cache=self.files.folder / "wasm-cache",
             log=self.files.log,
         )
-        changed = files.write_json_plain(folder / "live" / "ecds.json", xds.discovery([local]))
+        changed = [
+            files.write_json_plain(folder / side / "ecds.json", xds.discovery([local]))
+            for side in _SIDES
+        ]
         files.write_atomic(source, text)
-        return changed
+        return any(changed)
 
     def _forget(self, keep: set[str]) -> None:
         for folder in (self.files.xds / "ecds").glob("*"):
@@ -185,7 +192,8 @@ class Sidecar:
                 inbound=inbound,
                 port=APP_PORT,
             )
-            return [istiod.http_filter(ext, self._ecds_source(ext)) for ext in found]
+            side = _SIDES[0] if inbound else _SIDES[1]
+            return [istiod.http_filter(ext, self._ecds_source(ext, side)) for ext in found]
 
         return [
             xds.inbound_listener(port=APP_PORT, extensions=chain(True), access_log=self.files.log),
@@ -197,8 +205,8 @@ class Sidecar:
             ),
         ]
 
-    def _ecds_source(self, ext: istiod.Extension) -> dict[str, Any]:
-        path = self._ecds_folder(ext.resource_name) / "live" / "ecds.json"
+    def _ecds_source(self, ext: istiod.Extension, side: str) -> dict[str, Any]:
+        path = self._ecds_folder(ext.resource_name) / side / "ecds.json"
         # 0: wait for ever. istiod says the same, since a plugin may guard the workload.
         return {**xds.path_source(path), "initial_fetch_timeout": "0s"}
 
