@@ -26,6 +26,7 @@ _SIDECAR = b"9999-99-99T99:99:99.999999Z\t"
 _ACCESS = b"[9999-99-99T99:99:99.999Z] \""
 _PLAIN = b"[9999-99-99 99:99:99.999]["
 _PAD = 64
+_ROUNDS = 8
 _NS = 1_000_000_000
 
 
@@ -35,12 +36,26 @@ class Dictionary:
     def __init__(self) -> None:
         self._codes: dict[str, int] = {"": 0}
 
-    def encode(self, values: list[str]) -> Ints:
-        """The code of each value, new values numbered as they come."""
-        codes = self._codes
-        for value in set(values).difference(codes):
-            codes[value] = len(codes)
-        return np.fromiter(map(codes.__getitem__, values), dtype=np.int64, count=len(values))
+    def encode(self, block: _Block, low: Ints, high: Ints) -> Ints:
+        """The code of the text between each pair of offsets, new texts numbered as they come.
+
+        The texts are compared eight bytes at a time without being cut out: all that equal
+        the first one, then all that equal the first of the rest. Only what is left after a
+        few such rounds is cut out one by one.
+        """
+        result = np.zeros(len(low), dtype=np.int64)
+        left = np.flatnonzero(high > low)
+        for _ in range(_ROUNDS):
+            if not len(left):
+                return result
+            same = block.equal(low[left], high[left])
+            result[left[same]] = self._code(block.cut(low[left[:1]], high[left[:1]])[0])
+            left = left[~same]
+        result[left] = [self._code(text) for text in block.cut(low[left], high[left])]
+        return result
+
+    def _code(self, text: str) -> int:
+        return self._codes.setdefault(text, len(self._codes))
 
     @property
     def keys(self) -> list[str]:
@@ -74,9 +89,10 @@ class _Block:
 
     a: npt.NDArray[np.uint8]
     latin: str
-    ascii: bool
+    beyond_ascii: Ints
     starts: Ints
     ends: Ints
+    words: npt.NDArray[np.uint64]  # eight bytes from every offset on
     marks: dict[int, Ints] = field(default_factory=dict)
 
     def at(self, char: str) -> Ints:
@@ -95,33 +111,41 @@ class _Block:
             same &= self.a[np.minimum(where + shift, top)] == code
         return same
 
+    def equal(self, low: Ints, high: Ints) -> Bools:
+        """Which spans hold the same bytes as the first one, itself not empty."""
+        begin, size = int(low[0]), int(high[0] - low[0])
+        same = np.asarray(high - low == size)
+        for shift in range(0, size, 8):
+            mask = np.uint64((1 << 8 * min(8, size - shift)) - 1)
+            same &= (self.words[low + shift] ^ self.words[begin + shift]) & mask == 0
+        return same
+
     def cut(self, low: Ints, high: Ints) -> list[str]:
         """The text between each pair of offsets, decoded as UTF-8.
 
         The block is held as Latin-1, one character a byte, so that byte offsets index it;
         bytes that are not UTF-8 come out as \\xNN, which prints everywhere.
         """
-        latin = self.latin
-        found = [latin[i:j] for i, j in zip(low.tolist(), high.tolist(), strict=True)]
-        if not self.ascii:
-            found = [text if text.isascii() else _utf8(text) for text in found]
+        spans = map(slice, low.tolist(), high.tolist())
+        found = list(map(self.latin.__getitem__, spans))
+        if len(self.beyond_ascii):
+            marks = self.beyond_ascii
+            for row in np.flatnonzero(np.searchsorted(marks, low) < np.searchsorted(marks, high)):
+                found[row] = found[row].encode("latin-1").decode("utf-8", "backslashreplace")
         return found
 
     def number(self, low: Ints, high: Ints, *, most: int) -> Ints:
         """The decimal number between each pair of offsets; -1 where there is none."""
         value = np.zeros(len(low), dtype=np.int64)
         good = (high > low) & (high - low <= most)
-        for shift in range(most):
+        longest = int(np.max(high - low, initial=0, where=good))
+        for shift in range(longest):
             here = low + shift
             inside = here < high
             digit = self.a[np.minimum(here, len(self.a) - 1)].astype(np.int64) - 48
             good &= ~inside | ((digit >= 0) & (digit <= 9))
             value = np.where(inside, value * 10 + digit, value)
         return np.where(good, value, -1)
-
-
-def _utf8(latin: str) -> str:
-    return latin.encode("latin-1").decode("utf-8", "backslashreplace")
 
 
 def _block(data: bytes) -> _Block:
@@ -133,28 +157,29 @@ def _block(data: bytes) -> _Block:
     ends = newlines.copy()
     ends -= (ends > starts) & (body[np.maximum(ends - 1, 0)] == 13)
     padded = np.frombuffer(data + bytes(_PAD), dtype=np.uint8)
-    return _Block(padded, data.decode("latin-1"), data.isascii(), starts, ends)
+    words = np.ndarray((len(padded) - 8,), dtype="<u8", buffer=padded, strides=(1,))
+    return _Block(padded, data.decode("latin-1"), np.flatnonzero(body >= 128), starts, ends, words)
 
 
 def _fits(block: _Block, lines: Ints, template: bytes) -> tuple[Bools, Ints]:
     """Which of `lines` begin like `template` with a real date, and the time in ns since 1970."""
-    first = block.a[block.starts[lines][:, None] + np.arange(len(template))]
+    first = block.a[block.starts[lines] + np.arange(len(template))[:, None]]
     shape = np.frombuffer(template, dtype=np.uint8)
     is_digit = shape == ord("9")
-    values = first[:, is_digit].astype(np.int64) - 48
+    values = first[is_digit] - np.uint8(48)  # anything but a digit wraps to above 9
     good = (block.ends[lines] - block.starts[lines]) >= len(template)
-    good &= (first[:, ~is_digit] == shape[~is_digit]).all(axis=1)
-    good &= ((values >= 0) & (values <= 9)).all(axis=1)
+    good &= (first[~is_digit] == shape[~is_digit][:, None]).all(axis=0)
+    good &= (values <= 9).all(axis=0)
 
     def number(low: int, high: int) -> Ints:
         total = np.zeros(len(lines), dtype=np.int64)
         for column in range(low, high):
-            total = total * 10 + values[:, column]
+            total = total * 10 + values[column]
         return total
 
     year, month, day = number(0, 4), number(4, 6), number(6, 8)
     hour, minute, second = number(8, 10), number(10, 12), number(12, 14)
-    digits = values.shape[1] - 14
+    digits = len(values) - 14
     # datetime64[ns] ends in 2262; a log line from outside that range is not a log line.
     good &= (year >= 1970) & (year <= 2261) & (month >= 1) & (month <= 12)
     months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("M8[M]")
@@ -254,8 +279,7 @@ class Scanner:
         high = np.where(scoped, t2, t1)
         bad = kinds == MALFORMED
         body = np.where(bad, block.starts[lines], high + 1)
-        keys = block.cut(np.where(bad, 0, low), np.where(bad, 0, high))
-        return kinds, body, self.heads.encode(keys)
+        return kinds, body, self.heads.encode(block, low, np.where(bad, low, high))
 
     def _plain(self, block: _Block, lines: Ints) -> tuple[Ints, Ints, Ints]:
         closing = block.at("]")
@@ -271,8 +295,8 @@ class Scanner:
         with_source &= (b4 < ends) & block.startswith(b4, b"] ")
         high = np.where(with_source, b4, b3)
         body = np.where(good, high + 2, starts)
-        keys = block.cut(np.where(good, b1 + 2, 0), np.where(good, high + 1, 0))
-        return np.where(good, ENVOY, MALFORMED), body, self.heads.encode(keys)
+        codes = self.heads.encode(block, b1 + 2, np.where(good, high + 1, 0))
+        return np.where(good, ENVOY, MALFORMED), body, codes
 
     def _access(self, block: _Block, lines: Ints) -> tuple[Bools, dict[str, Any]]:
         quotes, spaces = block.at('"'), block.at(" ")
@@ -296,9 +320,9 @@ class Scanner:
         q = [offsets[four] for offsets in q]
         after, sizes, tail = after[four], sizes[four], tail[four]
         return good, {
-            "request": self.requests.encode(block.cut(q[0] + 1, q[1])),
-            "response": self.responses.encode(block.cut(q[1] + 2, q[2] - 1)),
-            "cluster": self.clusters.encode(block.cut(spaces[tail] + 1, spaces[tail + 1])),
+            "request": self.requests.encode(block, q[0] + 1, q[1]),
+            "response": self.responses.encode(block, q[1] + 2, q[2] - 1),
+            "cluster": self.clusters.encode(block, spaces[tail] + 1, spaces[tail + 1]),
             "duration": block.number(spaces[sizes + 2] + 1, spaces[sizes + 3], most=12),
             "user_agent": block.cut(q[6] + 1, q[7]),
             "request_id": block.cut(q[8] + 1, q[9]),
@@ -327,7 +351,7 @@ class Scanner:
         fits &= (follows == 32) | (follows == 58)
         maybe, colon = maybe[fits], colon[fits]
         kinds[maybe] = PLUGIN
-        prefix[maybe] = self.prefixes.encode(block.cut(low[maybe] + 8, colon))
+        prefix[maybe] = self.prefixes.encode(block, low[maybe] + 8, colon)
         low[maybe] = np.minimum(colon + 2, high[maybe])
 
         result = empty(count)
