@@ -7,19 +7,20 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from helpers import paths, yaml_documents
 from helpers.errors import BadManifest, NotFound
 from helpers.mesh.base import Manifest
+from helpers.plugin_objects import Plugin as Plugin
+from helpers.plugin_objects import sidecar_volume as sidecar_volume
+from helpers.plugin_objects import trafficextension as trafficextension
+from helpers.plugin_objects import wasmplugin as wasmplugin
 
 #: Bytes that the values of one ConfigMap may have together.
 CONFIGMAP_BYTES = 1024 * 1024
-
-Phase = Literal["AUTHN", "AUTHZ", "STATS"]
-FailStrategy = Literal["FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD"]
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
