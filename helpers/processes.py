@@ -94,8 +94,21 @@ class Registry:
                 if sys.platform == "win32"
                 else 0,
             )
+        _children[child.pid] = child
         try:
             created = psutil.Process(child.pid).create_time()
+            record = Recorded(name, child.pid, created, log, tuple(argv))
+            files.write_json(
+                self._path(name),
+                {
+                    "name": name,
+                    "pid": child.pid,
+                    "created": created,
+                    "log": str(log),
+                    "argv": list(argv),
+                },
+                version=_SCHEMA,
+            )
         except psutil.NoSuchProcess:
             child.wait()
             raise MeshDown(
@@ -104,17 +117,9 @@ class Registry:
                 fix=f"read {log}",
                 detail=tail(log),
             ) from None
-        _children[child.pid] = child
-        record = Recorded(name, child.pid, created, log, tuple(argv))
-        try:
-            files.write_json(
-                self._path(name),
-                {"name": name, "pid": child.pid, "created": created, "log": str(log),
-                 "argv": list(argv)},
-                version=_SCHEMA,
-            )
         except BaseException:  # a process that nobody can find again must not stay behind
-            stop(record)
+            child.kill()
+            child.wait()
             raise
         return record
 
@@ -141,6 +146,10 @@ class Registry:
         was = stop(record)
         self._path(name).unlink(missing_ok=True)
         return was
+
+    def forget(self, name: str) -> None:
+        """Drop a record without touching its process."""
+        self._path(name).unlink(missing_ok=True)
 
     def stop_all(self) -> list[str]:
         """End every recorded process; the names of those that ran.

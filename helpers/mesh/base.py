@@ -218,6 +218,12 @@ class Mesh(Protocol):
     def endpoint(self, service: str = "productpage") -> Endpoint:
         """Where load may be sent to (inbound side of the workload's sidecar)."""
 
+    def sync_volumes(self, pod: str | None = None) -> Result:
+        """Wait until changed ConfigMaps have reached the pod's files.
+
+        A kubelet takes up to a minute; the local mesh does it at once.
+        """
+
     def close(self) -> None:
         """Leave the mesh; the local mesh's processes keep running until `stop`."""
 

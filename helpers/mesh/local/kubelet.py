@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import BadManifest, MeshDown, NotFound, NotModelled
-from helpers.mesh.local import agent, volumes, xds
+from helpers.mesh.local import agent, caretaker, volumes, xds
 from helpers.mesh.local.events import Events
 from helpers.mesh.local.objects import Store
 from helpers.mesh.local.pods import SIDECAR, Pod, Pods, suffix, template_hash
@@ -53,6 +53,7 @@ class Kubelet:
     """The pods of one state folder and the processes behind them."""
 
     def __init__(self, state: Path, store: Store, registry: Registry) -> None:
+        self._state = state
         self._store = store
         self._registry = registry
         self.pods = Pods(state)
@@ -224,6 +225,7 @@ class Kubelet:
 
     def _start(self, pod: Pod) -> None:
         """Start what does not run yet; mark the pod ready once everything answers."""
+        caretaker.ensure(self._state, self._registry)
         if self._registry.get(pod.process(pod.app)) is None:
             self._start_app(pod)
         if pod.sidecar:

@@ -98,7 +98,6 @@ class Sidecar:
     def publish_outbound(self) -> None:
         """Tell the application its way out: the outbound listener's address."""
         port = self.ports()[f"0.0.0.0_{APP_PORT}"]
-        files.write_json_plain(self._outbound.with_suffix(".json"), {"*": f"127.0.0.1:{port}"})
         text = f"127.0.0.1:{port}"
         if not self._outbound.exists() or self._outbound.read_text() != text:
             files.write_atomic(self._outbound, text)

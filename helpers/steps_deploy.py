@@ -1,0 +1,229 @@
+"""The article's commands that need a mesh, and the ways to get to where a notebook starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helpers import manifests, module, paths
+from helpers.errors import BadInput, NotFound, NotReady
+from helpers.mesh.base import CurlResult, LogText, Mesh
+from helpers.show import Result, TableResult
+
+#: The article's names.
+CONFIGMAP = "header-logger"
+PLUGIN = "header-logger"
+KEY = "istio_wasm_demo.wasm"
+MOUNT_PATH = "/etc/wasm/header-logger"
+DEPLOYMENT = "productpage-v1"
+URL = "http://productpage:9080/productpage"
+USER_AGENT = "MyTestClient"
+APPS = ("details-v1", "ratings-v1", "reviews-v1", DEPLOYMENT)
+
+#: What deploy() changes so that Envoy loads the new file: any change of the object does.
+_SHA_ANNOTATION = "workbook/module-sha256"
+
+
+def deploy_bookinfo(mesh: Mesh, *, timeout: float = 120.0) -> Result:
+    """kubectl apply -f manifests/bookinfo.yaml, then wait for every Deployment.
+
+    Raises:
+        NotReady: a pod is not ready within `timeout` seconds.
+    """
+    done = mesh.apply(paths.manifests() / "bookinfo.yaml")
+    for name in APPS:
+        mesh.wait_ready(name, timeout=timeout)
+    return done
+
+
+def check_crd(mesh: Mesh) -> TableResult:
+    """kubectl get crd wasmplugins.extensions.istio.io: does the mesh know WasmPlugin at all?"""
+    return mesh.get("crd", "wasmplugins.extensions.istio.io")
+
+
+def create_configmap(mesh: Mesh, wasm: Path, *, namespace: str = "default") -> Result:
+    """kubectl create configmap header-logger --from-file=istio_wasm_demo.wasm=WASM -n NAMESPACE
+
+    The article says `-n istio-system`. A ConfigMap that is there already is replaced.
+
+    Raises:
+        BadManifest: the module is over 1,048,576 bytes.
+    """
+    return mesh.create_configmap(CONFIGMAP, {KEY: wasm}, namespace=namespace)
+
+
+def apply_wasmplugin(mesh: Mesh, **changes: Any) -> Result:
+    """kubectl apply -f manifests/wasmplugin.yaml: the article's WasmPlugin.
+
+    Args:
+        changes: fields of `spec` to set or, with None, to remove: `match=[…]`, `phase="AUTHN"`.
+    """
+    path = paths.manifests() / "wasmplugin.yaml"
+    if not changes:
+        return mesh.apply(path)
+    document = dict(manifests.load(path)[0])
+    spec = dict(document["spec"])
+    for key, value in changes.items():
+        if value is None:
+            spec.pop(key, None)
+        else:
+            spec[key] = value
+    return mesh.apply({**document, "spec": spec})
+
+
+def patch_deployment(mesh: Mesh, patch: str) -> Result:
+    """kubectl patch deploy productpage-v1 --patch-file manifests/PATCH
+
+    Args:
+        patch: a file of manifests/, such as "patch-productpage-sidecar-volume.yaml".
+    """
+    import yaml
+
+    path = paths.manifests() / patch
+    if not path.is_file():
+        known = ", ".join(sorted(p.name for p in paths.manifests().glob("patch-*.yaml")))
+        raise BadInput(
+            f"there is no patch {patch!r}",
+            cause=f"manifests/ has: {known}",
+            fix="use one of these names",
+        )
+    change: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    done = mesh.patch("deployment", DEPLOYMENT, change)
+    return Result(
+        command=f"kubectl patch deploy {DEPLOYMENT} --patch-file {paths.shown(path)}",
+        text=done.text,
+        mesh=done.mesh,
+    )
+
+
+def curl(mesh: Mesh, *, user_agent: str | bytes = USER_AGENT, **more: Any) -> CurlResult:
+    """The article's request: curl -s -H "User-Agent: MyTestClient" URL, in the sidecar."""
+    return mesh.curl(URL, headers={"User-Agent": user_agent}, **more)
+
+
+def user_agent_lines(mesh: Mesh, *, since: float | None = None) -> LogText:
+    """kubectl logs POD -c istio-proxy | grep User-Agent"""
+    return mesh.logs(grep="User-Agent", since=since)
+
+
+def wait_for_log(
+    mesh: Mesh, text: str, *, since: float | None = None, timeout: float = 10.0
+) -> LogText:
+    """kubectl logs … | grep TEXT, again until there is such a line.
+
+    Raises:
+        NotReady: there is none within `timeout` seconds; `detail` has the last lines.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        found = mesh.logs(grep=text, since=since)
+        if found.lines:
+            return found
+        if time.monotonic() > deadline:
+            raise NotReady(
+                f"no log line with {text!r} within {timeout:.0f} s",
+                cause="the plugin did not log it, or its level is below the sidecar's",
+                fix="why_no_log(mesh) looks at each layer",
+                detail=mesh.logs(tail=10).text,
+            )
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed(Result):
+    """What deploy() did; `delivered` and `seconds` are seconds since its start."""
+
+    sha256: str = ""
+    delivered: float = 0.0
+
+
+def deploy(mesh: Mesh, wasm: Path) -> Deployed:
+    """Bring a new module to a pod that has the plugin already: the inner loop.
+
+    Replaces the ConfigMap's content, waits until the file in the sidecar is the new one, and
+    changes an annotation of the WasmPlugin, which makes Envoy load the file. No rollout.
+
+    Raises:
+        BadModule: it is no Wasm module: nothing is changed.
+        NotFound: there is no WasmPlugin yet: use `start_from(mesh, "deployed")`.
+    """
+    begun = time.monotonic()
+    digest = module.inspect(wasm).sha256
+    mesh.get("wasmplugin", PLUGIN)
+    first = create_configmap(mesh, wasm)
+    mesh.sync_volumes()
+    delivered = time.monotonic() - begun
+    second = mesh.patch(
+        "wasmplugin", PLUGIN, {"metadata": {"annotations": {_SHA_ANNOTATION: digest}}}
+    )
+    return Deployed(
+        command=f"{first.command}\n{second.command}",
+        text=f"{first.text}\n{second.text}",
+        mesh=mesh.kind,
+        sha256=digest,
+        delivered=delivered,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def start_from(mesh: Mesh, point: str, *, wasm: Path | None = None) -> Result:
+    """Bring the mesh to where a notebook starts, from wherever it is.
+
+    Args:
+        point: "bookinfo" (Bookinfo runs, no plugin, nothing mounted) or "deployed" (the
+            corrected filter works: ConfigMap, volume in the sidecar, WasmPlugin, wasm:info).
+        wasm: the module for "deployed"; otherwise the workbook's header-logger is built.
+
+    Raises:
+        BadInput: another point.
+    """
+    points: dict[str, Callable[[], None]] = {
+        "bookinfo": lambda: _bookinfo(mesh),
+        "deployed": lambda: _deployed(mesh, wasm),
+    }
+    if point not in points:
+        raise BadInput(
+            f"there is no starting point {point!r}",
+            cause="known: bookinfo, deployed",
+            fix='start_from(mesh, "bookinfo")',
+        )
+    begun = time.monotonic()
+    points[point]()
+    return Result(text=f"the mesh is at: {point}", mesh=mesh.kind, seconds=time.monotonic() - begun)
+
+
+def _bookinfo(mesh: Mesh) -> None:
+    for kind in ("wasmplugin", "trafficextension"):
+        for obj in mesh.get(kind).extra["objects"]:
+            mesh.delete(kind, obj["metadata"]["name"], missing_ok=True)
+    for namespace in ("default", "istio-system"):
+        mesh.delete("configmap", CONFIGMAP, namespace=namespace, missing_ok=True)
+    # A patch outlives an apply of the manifest without it, so the Deployment starts anew.
+    if not _pristine(mesh):
+        mesh.delete("deployment", DEPLOYMENT, missing_ok=True)
+    deploy_bookinfo(mesh)
+
+
+def _pristine(mesh: Mesh) -> bool:
+    try:
+        found = mesh.get("deployment", DEPLOYMENT).extra["objects"][0]
+    except NotFound:
+        return False
+    template = found["spec"]["template"]
+    return not template["metadata"].get("annotations") and not any(
+        "configMap" in volume for volume in template["spec"].get("volumes") or ()
+    )
+
+
+def _deployed(mesh: Mesh, wasm: Path | None) -> None:
+    from helpers.steps_build import plugin_module  # needs cargo, which other points do not
+
+    _bookinfo(mesh)
+    create_configmap(mesh, wasm or plugin_module("header-logger"))
+    patch_deployment(mesh, "patch-productpage-sidecar-volume.yaml")
+    mesh.wait_ready(DEPLOYMENT)
+    apply_wasmplugin(mesh)
+    mesh.set_log_level("wasm:info")
