@@ -105,7 +105,7 @@ def wasm_linkers(environ: Mapping[str, str] = os.environ) -> list[str]:
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
         # An entry of PATH that is no folder, or that we may not list, is no place to look.
         try:
-            entries = os.listdir(folder) if folder else []
+            entries = [entry.name for entry in Path(folder).iterdir()] if folder else []
         except OSError:
             continue
         for entry in entries:

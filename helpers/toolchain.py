@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from helpers import files, paths, rust_std, shell, toolchain_install
+from helpers import files, paths, rust_std, shell
 from helpers.errors import ToolchainMissing
 from helpers.rustc_probe import TARGET, Rustc, ask, trial_link, wasm_linkers
 from helpers.show import Result, table_text
@@ -242,7 +242,7 @@ def _rustcs(environ: Mapping[str, str]) -> list[Path]:
 
 def _kind(path: Path, environ: Mapping[str, str]) -> Kind:
     real = path.resolve()
-    if str(real).startswith("/nix/store/") or environ.get("IN_NIX_SHELL") and "nix" in str(real):
+    if str(real).startswith("/nix/store/"):
         return "nix"
     conda = environ.get("CONDA_PREFIX")
     if conda and Path(conda) in path.parents:
@@ -286,5 +286,5 @@ def _shown(found: Toolchain) -> Toolchain:
         rows.append(("std", f"{paths.shown(found.std.sysroot)} ({state})"))
     rows.append(("why", found.why))
     rows += [("passed over", f"{p.kind} {p.path}: {p.reason}") for p in found.passed_over]
-    notes = () if found.rustc else (f"to build for yourself: {toolchain_install.install_plan().text}",)
+    notes = () if found.rustc else (f"to build for yourself: {install_plan().text}",)
     return replace(found, text=table_text(("what", "found"), rows), notes=notes)

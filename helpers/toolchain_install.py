@@ -57,7 +57,7 @@ def install_plan(
     debian = _debian_version(os_release) if system.startswith("linux") else None
     path = environ.get("PATH", "")
     if debian is not None and debian >= 12 and as_root:
-        packages = DEBIAN_12 if debian == 12 else DEBIAN_13
+        packages: tuple[str, ...] = DEBIAN_12 if debian == 12 else DEBIAN_13
         return InstallPlan(_apt(packages), True, packages,
                            "Debian's own archive has all that is needed")
     if environ.get("IN_NIX_SHELL") or shutil.which("nix", path=path):
@@ -74,6 +74,7 @@ def install_plan(
         packages = DEBIAN_12 if debian == 12 else DEBIAN_13
         return InstallPlan(_apt(packages, sudo=True), False, packages,
                            "Debian's own archive has all that is needed")
+    first: tuple[str, ...]
     if system == "darwin":
         first = ("brew", "install", "rustup")
     elif system == "win32":
