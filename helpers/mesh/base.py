@@ -75,6 +75,21 @@ class LogText(Result):
     lines: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileDigest(Result):
+    """What lies at a path of a container.
+
+    Attributes:
+        path: the path in the container.
+        sha256: of the file's bytes, in hex.
+        size: bytes.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    size: int = 0
+
+
 @dataclass(frozen=True)
 class Event:
     """One event as `kubectl get events` shows it."""
@@ -214,6 +229,22 @@ class Mesh(Protocol):
 
     def proxy_config(self, what: ConfigKind, pod: str | None = None) -> TableResult:
         """istioctl proxy-config WHAT POD; `extra["json"]` holds the whole configuration"""
+
+    def stats(self, pattern: str, pod: str | None = None) -> dict[str, int]:
+        """kubectl exec POD -c istio-proxy -- pilot-agent request GET stats?filter=PATTERN
+
+        Args:
+            pattern: a regular expression; counters and gauges whose name matches are given.
+        """
+
+    def file_sha256(
+        self, path: str, pod: str | None = None, container: str = "istio-proxy"
+    ) -> FileDigest:
+        """kubectl exec POD -c CONTAINER -- sha256sum PATH
+
+        Raises:
+            NotFound: the container has no such file.
+        """
 
     def endpoint(self, service: str = "productpage") -> Endpoint:
         """Where load may be sent to (inbound side of the workload's sidecar)."""

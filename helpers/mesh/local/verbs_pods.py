@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from pathlib import Path
 
-from helpers.errors import NotReady
-from helpers.mesh.base import EventList, PodList
+from helpers.errors import NotFound, NotReady
+from helpers.mesh.base import EventList, FileDigest, PodList
 from helpers.mesh.local import kubectl
+from helpers.mesh.local.agent import inside
 from helpers.mesh.local.core import Core
 from helpers.mesh.local.kubelet import RESTARTED_AT
-from helpers.mesh.local.pods import info
+from helpers.mesh.local.pods import SIDECAR, info
 from helpers.show import Result, table
 
 
@@ -127,4 +130,38 @@ class PodVerbs(Core):
         return self._result(
             f"kubectl rollout restart deploy/{deployment} -n {where}",
             f"deployment.apps/{deployment} restarted",
+        )
+
+    def file_sha256(
+        self, path: str, pod: str | None = None, container: str = SIDECAR
+    ) -> FileDigest:
+        """kubectl exec POD -c CONTAINER -- sha256sum PATH
+
+        Raises:
+            NotFound: the container has no such file.
+        """
+        with self._at_work():
+            found = self._pod(pod)
+            self._has(found, container)
+            pods = self._kubelet.pods
+            root = pods.sidecar(found).root if container == SIDECAR else pods.app_root(found)
+            there = Path(inside(root, path))
+            try:
+                data = there.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                kind = "Is a directory" if there.is_dir() else "No such file or directory"
+                raise NotFound(
+                    f"sha256sum: {path}: {kind}",
+                    cause=f"container {container} of pod {found.name} has no such file",
+                    fix="mount the volume that has it into this container",
+                ) from None
+        digest = hashlib.sha256(data).hexdigest()
+        return FileDigest(
+            command=f"kubectl exec {found.name} -n {found.namespace} -c {container} "
+            f"-- sha256sum {path}",
+            text=f"{digest}  {path}",
+            mesh=self.kind,
+            path=path,
+            sha256=digest,
+            size=len(data),
         )
