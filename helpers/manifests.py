@@ -72,6 +72,28 @@ def load(manifest: Manifest) -> list[dict[str, Any]]:
     return objects
 
 
+def load_patch(patch: Path | str | Mapping[str, Any]) -> dict[str, Any]:
+    """The patch in a file or text: one map, which is no object of its own.
+
+    Raises:
+        BadManifest: not YAML, or not exactly one map.
+        NotFound: there is no such file.
+    """
+    if isinstance(patch, Mapping):
+        plain: dict[str, Any] = _as_json(patch, "")
+        return plain
+    source, text = _read(Path(patch) if isinstance(patch, str) and _is_file_name(patch) else patch)
+    found = [value for _, value in yaml_documents.parse(text, source)]
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise BadManifest(
+            f"{source}: a patch is one map, here are {len(found)} documents"
+            if len(found) != 1
+            else f"{source}: a patch is a map, here it is a {_json_type(found[0])}",
+            fix="write the fields to change, from the top: spec: …",
+        )
+    return found[0]
+
+
 def _is_file_name(text: str) -> bool:
     return "\n" not in text and text.strip().lower().endswith((".yaml", ".yml", ".json"))
 

@@ -37,6 +37,7 @@ MAX_DEPTH = 60
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
+_PLAIN = (None, "!", f"{_TAG}map", f"{_TAG}seq")
 
 
 def parse(text: str, source: str) -> list[tuple[int, Any]]:
@@ -71,6 +72,7 @@ def too_large(source: str, size: int) -> BadManifest:
 class _Builder:
     def __init__(self, text: str, source: str) -> None:
         self._source = source
+        self._text = text
         self._events: Iterator[Event] = yaml.parse(text, Loader=_LOADER)
         self._resolver: Any = Resolver()
         self._constructor = SafeConstructor()
@@ -112,6 +114,9 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise self._error(event, f"values lie more than {MAX_DEPTH} levels deep")
         self._spend(event, 1)
+        tag = getattr(event, "tag", None)
+        if not isinstance(event, ScalarEvent) and tag not in _PLAIN:
+            raise self._tag(event, str(tag))
         if isinstance(event, ScalarEvent):
             built: tuple[Any, int] = (self._scalar(event), 1)
         elif isinstance(event, SequenceStartEvent):
@@ -196,7 +201,10 @@ class _Builder:
                 return number
         except (KeyError, ValueError) as error:
             raise self._error(event, f"{event.value!r} is no valid {kind}") from error
-        raise self._error(
+        raise self._tag(event, tag)
+
+    def _tag(self, event: Event, tag: str) -> BadManifest:
+        return self._error(
             event,
             f"the tag {tag} is not allowed in a manifest",
             fix="write plain YAML: strings, numbers, booleans, lists and maps",
@@ -221,7 +229,8 @@ class _Builder:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         problem = (error.problem or "it is no YAML").strip()
-        tab = "token" in problem and ("\\t" in problem or "\t" in problem)
+        line = self._text.splitlines()[mark.line : mark.line + 1] if mark else []
+        tab = bool(mark and line and line[0][mark.column : mark.column + 1] == "\t")
         context = f" ({error.context.strip()})" if error.context else ""
         return BadManifest(
             f"{self._source}, {place}: {'a tab' if tab else problem}{context}",

@@ -113,12 +113,15 @@ def three_way(live: Any, last: Any, new: Any, *, keyed: bool, field: str = "") -
 
 
 def _three_way_list(live: list[Any], last: list[Any], new: list[Any], key: str) -> list[Any]:
-    live_by = {item[key]: item for item in live}
     last_by = {item[key]: item for item in last if isinstance(item, Mapping) and key in item}
-    wanted = {item[key] for item in new}
+    new_by = {item[key]: item for item in new}
+    # Live items keep their places, so that applying the same manifest again changes nothing.
     merged = [
-        three_way(live_by.get(item[key]), last_by.get(item[key]), item, keyed=True)
-        for item in new
+        three_way(item, last_by.get(item[key]), new_by[item[key]], keyed=True)
+        if item[key] in new_by
+        else copy.deepcopy(item)
+        for item in live
+        if item[key] in new_by or item[key] not in last_by
     ]
-    others = [item for name, item in live_by.items() if name not in wanted | set(last_by)]
-    return merged + copy.deepcopy(others)
+    there = {item[key] for item in live}
+    return merged + [copy.deepcopy(item) for item in new if item[key] not in there]
