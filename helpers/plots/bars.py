@@ -125,7 +125,7 @@ def bench_bars(
 
     def paint(axes: Axes) -> None:
         _bars(axes, names, values, texts)
-        axes.set_xlim(0, (np.nanmax(values) or 1.0) * 1.35)
+        axes.set_xlim(0, (np.nanmax(values) or 1.0) * 1.5)
         axes.set_xlabel(f"{value} ({unit})" if unit else value)
 
     return result.draw(title, table, alt, paint, size=(8.0, 1.9 + 0.5 * len(table)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from helpers import logs, reconcile
 from helpers.plots import result
@@ -141,7 +141,7 @@ def counts_by_user_agent(sent: pd.DataFrame, log: pd.DataFrame) -> PlotResult:
         # A name is data: a dollar sign in it must not start a formula.
         axes.set_yticks(y, labels, parse_math=False)
         axes.set_xlabel("count")
-        axes.margins(x=0.12)
+        axes.margins(x=0.18)
         axes.grid(visible=False, axis="y")
         result.legend_below(axes, 2)
 
@@ -177,6 +177,7 @@ def latency(sent: pd.DataFrame) -> PlotResult:
         axes.hist(values, bins=edges, color=result.SKY, edgecolor="black", linewidth=0.5)
         if wide:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
         for name, colour, style in (
             ("p50", result.BLUE, "-"), ("p90", result.PURPLE, "--"), ("p99", result.RED, ":"),
         ):

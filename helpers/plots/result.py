@@ -99,7 +99,8 @@ def draw(
 ) -> PlotResult:
     """A figure titled `title` that `paint` draws on; with an empty table it says "no data"."""
     with rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size)
+        figure.set_layout_engine("constrained", w_pad=0.14, h_pad=0.12)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.set_title(title, loc="left", pad=12)
