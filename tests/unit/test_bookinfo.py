@@ -56,8 +56,11 @@ class Services:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.ports_file = folder / "ports.json"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "helpers.mesh.local.bookinfo", *arguments]
-            + ["--ports-file", str(self.ports_file)]
+            [
+                *(sys.executable, "-m", "helpers.mesh.local.bookinfo"),
+                *arguments,
+                *("--ports-file", str(self.ports_file)),
+            ]
         )
         deadline = time.monotonic() + 60
         while not self.ports_file.exists():

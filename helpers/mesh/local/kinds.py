@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from helpers.errors import BadManifest, NotModelled
 
@@ -198,3 +199,21 @@ def of_manifest(api_version: str, kind: str, name: str) -> Kind:
     )
     error.field = "apiVersion" if same_kind else "kind"
     raise error
+
+
+def definitions(created: str) -> list[dict[str, Any]]:
+    """The CustomResourceDefinitions, as `kubectl get crd` shows them; `created` as RFC 3339."""
+    return [
+        {
+            "apiVersion": CRD.api_version,
+            "kind": CRD.kind,
+            "metadata": {"name": each.resource, "creationTimestamp": created},
+            "spec": {
+                "group": each.group,
+                "names": {"kind": each.kind, "plural": each.plural},
+                "scope": "Namespaced",
+                "versions": [{"name": each.version, "served": True, "storage": True}],
+            },
+        }
+        for each in sorted(CUSTOM, key=lambda each: each.resource)
+    ]

@@ -21,9 +21,9 @@ from typing import Any, Literal
 import filelock
 
 from helpers import files
-from helpers.errors import AlreadyExists, BadManifest, BadState, Busy, NotFound, NotModelled
+from helpers.errors import AlreadyExists, BadManifest, Busy, NotModelled
 from helpers.manifests import configmap_from_files as configmap_from_files
-from helpers.mesh.local import kinds, merge, schema
+from helpers.mesh.local import kinds, merge, objects_errors, schema
 from helpers.mesh.local.kinds import ROOT_NAMESPACE as ROOT_NAMESPACE
 from helpers.mesh.local.kinds import Kind
 
@@ -106,7 +106,7 @@ class Store:
         except FileNotFoundError:
             return 0
         if not isinstance(found, int):
-            raise _damaged(self._version_file)
+            raise objects_errors.damaged(self._version_file)
         return found
 
     def _next_version(self) -> str:
@@ -133,9 +133,9 @@ class Store:
             for crd in self._crds():
                 if crd["metadata"]["name"] == name:
                     return crd
-            raise _not_found(which, name)
+            raise objects_errors.not_found(which, name)
         if (record := self._read(self._path(which, ns, name))) is None:
-            raise _not_found(which, name)
+            raise objects_errors.not_found(which, name)
         found: dict[str, Any] = record["object"]
         return found
 
@@ -150,20 +150,7 @@ class Store:
 
     def _crds(self) -> builtins.list[dict[str, Any]]:
         born = self.get("Namespace", None, ROOT_NAMESPACE)["metadata"]["creationTimestamp"]
-        return [
-            {
-                "apiVersion": kinds.CRD.api_version,
-                "kind": kinds.CRD.kind,
-                "metadata": {"name": each.resource, "creationTimestamp": born},
-                "spec": {
-                    "group": each.group,
-                    "names": {"kind": each.kind, "plural": each.plural},
-                    "scope": "Namespaced",
-                    "versions": [{"name": each.version, "served": True, "storage": True}],
-                },
-            }
-            for each in sorted(kinds.CUSTOM, key=lambda each: each.resource)
-        ]
+        return kinds.definitions(born)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -203,7 +190,7 @@ class Store:
         with self.lock():
             record = self._read(path)
             if record is None:
-                raise _not_found(which, obj["metadata"]["name"])
+                raise objects_errors.not_found(which, obj["metadata"]["name"])
             return self._store(which, record, obj, record["last"])[1]
 
     def apply(
@@ -246,7 +233,7 @@ class Store:
         with self.lock():
             record = self._read(path)
             if record is None:
-                raise _not_found(which, name)
+                raise objects_errors.not_found(which, name)
             lay = merge.json_merge if which in kinds.CUSTOM else merge.strategic_merge
             patched = lay(record["object"], patch)
             for field in ("name", "namespace"):
@@ -290,10 +277,10 @@ class Store:
     def _path(self, which: Kind, ns: str | None, name: str) -> Path:
         # A name comes from a learner: it must not lead out of the folder.
         if which is kinds.CRD or "/" in name or "\\" in name or name in ("", ".", ".."):
-            raise _not_found(which, name)
+            raise objects_errors.not_found(which, name)
         space = (ns or "default") if which.namespaced else _CLUSTER
         if "/" in space or "\\" in space or space in (".", ".."):
-            raise _no_namespace(space)
+            raise objects_errors.no_namespace(space)
         return self._objects / space / which.kind / f"{name}.json"
 
     def _place(self, obj: Mapping[str, Any]) -> tuple[Kind, Path]:
@@ -304,7 +291,7 @@ class Store:
     def _need_namespace(self, which: Kind, obj: Mapping[str, Any], source: str) -> None:
         ns = obj["metadata"].get("namespace") or "default"
         if which.namespaced and not self._path(kinds.NAMESPACE, None, ns).exists():
-            raise _no_namespace(ns, f'error when creating "{source}": ')
+            raise objects_errors.no_namespace(ns, f'error when creating "{source}": ')
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
@@ -312,7 +299,7 @@ class Store:
         except FileNotFoundError:
             return None
         if not isinstance(record, dict) or not {"object", "last"} <= record.keys():
-            raise _damaged(path)
+            raise objects_errors.damaged(path)
         return record
 
     def _add(self, which: Kind, obj: Mapping[str, Any], last: Any) -> dict[str, Any]:
@@ -351,27 +338,3 @@ class Store:
         meta = obj["metadata"]
         path = self._path(which, meta.get("namespace"), meta["name"])
         files.write_json(path, {"object": obj, "last": last}, version=_SCHEMA)
-
-
-def _not_found(which: Kind, name: str) -> NotFound:
-    return NotFound(
-        f'Error from server (NotFound): {which.resource} "{name}" not found',
-        cause="no such object in this namespace",
-        fix=f"look with: kubectl get {which.plural} -A",
-    )
-
-
-def _no_namespace(name: str, where: str = "") -> NotFound:
-    return NotFound(
-        f'Error from server (NotFound): {where}namespaces "{name}" not found',
-        cause="an object can only be put into a namespace that exists",
-        fix=f"create it first: kubectl create namespace {name}",
-    )
-
-
-def _damaged(path: Path) -> BadState:
-    return BadState(
-        f"{path} is damaged and cannot be read",
-        cause="its content is not what the workbook writes",
-        fix="run `./workbook clean`: it sets the damaged state aside and starts afresh",
-    )

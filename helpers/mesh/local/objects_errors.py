@@ -1,0 +1,35 @@
+"""What the store says when it has not what was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers.errors import BadState, NotFound
+from helpers.mesh.local.kinds import Kind
+
+
+def not_found(which: Kind, name: str) -> NotFound:
+    """There is no object of that kind and name, as kubectl words it."""
+    return NotFound(
+        f'Error from server (NotFound): {which.resource} "{name}" not found',
+        cause="no such object in this namespace",
+        fix=f"look with: kubectl get {which.plural} -A",
+    )
+
+
+def no_namespace(name: str, where: str = "") -> NotFound:
+    """An object names a namespace that does not exist; `where` precedes it."""
+    return NotFound(
+        f'Error from server (NotFound): {where}namespaces "{name}" not found',
+        cause="an object can only be put into a namespace that exists",
+        fix=f"create it first: kubectl create namespace {name}",
+    )
+
+
+def damaged(path: Path) -> BadState:
+    """A file of the store has the right version and the wrong form."""
+    return BadState(
+        f"{path} is damaged and cannot be read",
+        cause="its content is not what the workbook writes",
+        fix="run `./workbook clean`: it sets the damaged state aside and starts afresh",
+    )
