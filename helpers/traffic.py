@@ -208,9 +208,11 @@ class _Run:
     def go(self) -> pd.DataFrame:
         self._start = time.perf_counter() + 0.01
         pool = ThreadPoolExecutor(len(self._workers), thread_name_prefix="traffic")
-        futures = [pool.submit(self._work, worker) for worker in self._workers]
+        futures: list[Future[None]] = []
         interrupted = False
         try:
+            for worker in self._workers:
+                futures.append(pool.submit(self._work, worker))
             self._collect(futures, deadline=None)
         except KeyboardInterrupt:
             interrupted = True

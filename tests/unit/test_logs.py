@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import bench_logs, logs
-from helpers.errors import BadInput, NotFound
-from helpers.mesh.base import LogText
 from hypothesis import given
 from hypothesis import strategies as st
+
+from helpers import bench_logs, logs, reconcile
+from helpers.errors import BadInput, NotFound
+from helpers.mesh.base import LogText
 
 WASM = "2026-11-22T19:32:40.622254Z\tinfo\tenvoy wasm source/extensions/common/wasm/context.cc:1151"
 PLUGIN = f"{WASM}\twasm log default.header-logger~istio-translated-wasmplugin: "
@@ -37,7 +38,8 @@ def only(log: str | bytes) -> pd.Series:
 
 def test_a_plugin_line_gives_plugin_text_and_thread() -> None:
     row = only(PLUGIN + "User-Agent: MyTestClient\tthread=22\n")
-    assert (row["kind"], row["level"], row["logger"], row["thread"]) == ("plugin", "info", "wasm", 22)
+    assert (row["kind"], row["level"], row["logger"]) == ("plugin", "info", "wasm")
+    assert row["thread"] == 22
     assert row["plugin"] == "default.header-logger~istio-translated-wasmplugin"
     assert row["text"] == "User-Agent: MyTestClient"
     assert row["source"] == "source/extensions/common/wasm/context.cc:1151"
@@ -201,12 +203,11 @@ def test_every_line_of_any_text_belongs_to_exactly_one_record(text: str) -> None
 
 @given(st.binary(max_size=300))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
-    assert logs.parse(data)["lines"].sum() == data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    unfinished = data != b"" and not data.endswith(b"\n")
+    assert logs.parse(data)["lines"].sum() == data.count(b"\n") + unfinished
 
 
 def test_the_naive_way_counts_the_same() -> None:
     text = bench_logs.synthesise(3000, seed=1)
-    from helpers import reconcile
-
     tags = logs.plugin_lines(logs.parse(text))["text"].str.extract(reconcile.TAG, expand=False)
     assert tags.dropna().value_counts().to_dict() == bench_logs.naive(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+
 from helpers import logs, reconcile
 from helpers.errors import BadInput
 
@@ -33,8 +34,9 @@ def plugin(number: int, run: str = RUN) -> str:
 def access(number: int, cluster: str = "inbound|9080||", agent: str | None = None) -> str:
     agent = agent or f"MyTestClient req/{RUN}-{number:06d}"
     return (
-        f'[2026-11-22T19:32:30.226Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 0 7 6 "-" "{agent}"'
-        f' "rid-{number}" "productpage:9080" "-" {cluster} - 10.0.0.1:9080 10.0.0.2:2 - default\n'
+        '[2026-11-22T19:32:30.226Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 0 7 6 "-" '
+        f'"{agent}" "rid-{number}" "productpage:9080" "-" {cluster} - '
+        "10.0.0.1:9080 10.0.0.2:2 - default\n"
     )
 
 
@@ -74,7 +76,8 @@ def test_a_silent_plugin_never_balances() -> None:
 
 
 def test_missing_and_duplicated_lines_are_named() -> None:
-    found = run(sent(4), access(1), plugin(2) * 2 + access(2), *[plugin(n) + access(n) for n in (3, 4)])
+    good = [plugin(n) + access(n) for n in (3, 4)]
+    found = run(sent(4), access(1), plugin(2) * 2 + access(2), *good)
     assert found.frame["verdict"].tolist() == ["missing", "duplicated", "ok", "ok"]
     assert not found.balanced
     assert "1 missing, 1 duplicated" in found.summary()
