@@ -7,7 +7,9 @@ that the kernel's Stop button does not end it, and writes its output to a file.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -78,9 +80,21 @@ class Registry:
         log: Path,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        orphan: bool = False,
     ) -> Recorded:
-        """Start `argv` in its own session, its output appended to `log`, and record it."""
+        """Start `argv` in its own session, its output appended to `log`, and record it.
+
+        Args:
+            orphan: make it nobody's child, so that the end of this process cannot end it: on
+                Linux Envoy asks the kernel for SIGTERM when the parent dies
+                (prctl PR_SET_PDEATHSIG). Elsewhere no program gets such a signal.
+
+        Raises:
+            MeshDown: it ended as soon as it was started.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
+        if orphan and sys.platform == "linux":
+            return self._start_orphan(name, argv, log=log, cwd=cwd, env=env)
         with log.open("ab") as sink:
             child = subprocess.Popen(
                 list(argv),
@@ -96,32 +110,53 @@ class Registry:
             )
         _children[child.pid] = child
         try:
-            created = psutil.Process(child.pid).create_time()
-            record = Recorded(name, child.pid, created, log, tuple(argv))
-            files.write_json(
-                self._path(name),
-                {
-                    "name": name,
-                    "pid": child.pid,
-                    "created": created,
-                    "log": str(log),
-                    "argv": list(argv),
-                },
-                version=_SCHEMA,
-            )
+            record = self._record(name, child.pid, log, argv)
         except psutil.NoSuchProcess:
             child.wait()
-            raise MeshDown(
-                f"{name} ended as soon as it was started",
-                cause=f"its exit status was {child.returncode}",
-                fix=f"read {log}",
-                detail=tail(log),
-            ) from None
+            raise _ended_at_once(name, f"its exit status was {child.returncode}", log) from None
         except BaseException:  # a process that nobody can find again must not stay behind
             child.kill()
             child.wait()
             raise
         return record
+
+    def _start_orphan(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path | None,
+        env: Mapping[str, str] | None,
+    ) -> Recorded:
+        # The shell puts it into the background and ends, which leaves it to init.
+        launcher = subprocess.Popen(
+            ["/bin/sh", "-c", _ORPHAN, "sh", str(log.resolve()), *argv],
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            said, _ = launcher.communicate()
+            return self._record(name, int(said), log, argv)
+        except (psutil.NoSuchProcess, ValueError):
+            raise _ended_at_once(name, "its own words are below", log) from None
+        except BaseException:  # it shares the launcher's group, whose number the group keeps
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(launcher.pid, signal.SIGKILL)
+            launcher.wait()
+            raise
+
+    def _record(self, name: str, pid: int, log: Path, argv: Sequence[str]) -> Recorded:
+        created = psutil.Process(pid).create_time()
+        files.write_json(
+            self._path(name),
+            {"name": name, "pid": pid, "created": created, "log": str(log), "argv": list(argv)},
+            version=_SCHEMA,
+        )
+        return Recorded(name, pid, created, log, tuple(argv))
 
     def get(self, name: str) -> Recorded | None:
         """The record called `name`, whether or not the process still runs."""
@@ -173,6 +208,15 @@ class Registry:
         return self._folder / f"{name}.json"
 
 
+_ORPHAN = 'log=$1; shift; { exec "$@"; } </dev/null >>"$log" 2>&1 & echo $!'
+
+
+def _ended_at_once(name: str, cause: str, log: Path) -> MeshDown:
+    return MeshDown(
+        f"{name} ended as soon as it was started", cause=cause, fix=f"read {log}", detail=tail(log)
+    )
+
+
 #: Children of this very process: they must be waited for, or they stay as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -195,15 +239,33 @@ def stop(record: Recorded, *, seconds: float = _STOP_SECONDS) -> bool:
             continue
     deadline = time.monotonic() + seconds
     _reap(record.pid, timeout=0)
-    _, left = psutil.wait_procs(family, timeout=max(0.0, deadline - time.monotonic()))
+    left = _left(family, timeout=max(0.0, deadline - time.monotonic()))
     for member in left:
         try:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(left, timeout=2)
+    _left(left, timeout=2)
     _reap(record.pid)
     return True
+
+
+def _left(family: Sequence[psutil.Process], *, timeout: float) -> list[psutil.Process]:
+    """Those that still run after `timeout` seconds; a zombie that init never collects does not."""
+    deadline = time.monotonic() + timeout
+    left = list(family)
+    while True:
+        left = [process for process in left if _runs(process)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _reap(pid: int, timeout: float | None = 0) -> None:

@@ -180,6 +180,7 @@ def start(registry: Registry, name: str, where: Files, *, components: str = "") 
         ],
         log=where.console,
         cwd=where.root,
+        orphan=True,
     )
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
