@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helpers import cargo, manifests, module, paths
 from helpers.errors import BadInput, NotFound, NotReady
-from helpers.mesh.base import CurlResult, LogText, Mesh
-from helpers.show import Result, TableResult
+from helpers.mesh.base import CurlResult, EventList, LogText, Mesh
+from helpers.show import Result, TableResult, table_text
 
 #: The article's names.
 CONFIGMAP = "header-logger"
@@ -93,8 +93,6 @@ def patch_deployment(mesh: Mesh, patch: str) -> Result:
     Args:
         patch: a file of manifests/, such as "patch-productpage-sidecar-volume.yaml".
     """
-    import yaml
-
     path = paths.manifests() / patch
     if not path.is_file():
         known = ", ".join(sorted(p.name for p in paths.manifests().glob("patch-*.yaml")))
@@ -103,8 +101,7 @@ def patch_deployment(mesh: Mesh, patch: str) -> Result:
             cause=f"manifests/ has: {known}",
             fix="use one of these names",
         )
-    change: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    done = mesh.patch("deployment", DEPLOYMENT, change)
+    done = mesh.patch("deployment", DEPLOYMENT, manifests.load_patch(path))
     return Result(
         command=f"kubectl patch deploy {DEPLOYMENT} --patch-file {paths.shown(path)}",
         text=done.text,
@@ -115,6 +112,23 @@ def patch_deployment(mesh: Mesh, patch: str) -> Result:
 def curl(mesh: Mesh, *, user_agent: str | bytes = USER_AGENT, **more: Any) -> CurlResult:
     """The article's request: curl -s -H "User-Agent: MyTestClient" URL, in the sidecar."""
     return mesh.curl(URL, headers={"User-Agent": user_agent}, **more)
+
+
+def curl_until(mesh: Mesh, status: int, *, timeout: float = 10.0, **more: Any) -> CurlResult:
+    """The article's request, again until it is answered with `status`.
+
+    A change of the mesh reaches Envoy within a second or two on a cluster, so the first
+    request after it may still meet the old configuration.
+
+    Returns:
+        The last answer, whatever its status: a failure of the lesson is a result, too.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = curl(mesh, **more)
+        if answer.status == status or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.1)
 
 
 def user_agent_lines(mesh: Mesh, *, since: float | None = None) -> LogText:
@@ -143,6 +157,46 @@ def wait_for_log(
                 detail=mesh.logs(tail=10).text,
             )
         time.sleep(0.05)
+
+
+def wait_for_event(
+    mesh: Mesh, reason: str, *, since: float = 0.0, timeout: float = 30.0
+) -> EventList:
+    """kubectl get events --field-selector reason=REASON, again until there is one.
+
+    Args:
+        reason: such as "FailedMount".
+        since: seconds since the epoch; only events last seen at or after it.
+
+    Raises:
+        NotReady: there is none within `timeout` seconds; `detail` has the last events.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        found = mesh.events()
+        chosen = [
+            (event, row)
+            for event, row in zip(found.events, found.rows, strict=True)
+            if event.reason == reason and event.time >= since
+        ]
+        if chosen:
+            rows = tuple(row for _, row in chosen)
+            return EventList(
+                command=f"kubectl get events --field-selector reason={reason}",
+                text=table_text(found.columns, rows),
+                mesh=found.mesh,
+                columns=found.columns,
+                rows=rows,
+                events=tuple(event for event, _ in chosen),
+            )
+        if time.monotonic() > deadline:
+            raise NotReady(
+                f"no event {reason} within {timeout:.0f} s",
+                cause="what should cause it did not happen, or is still under way",
+                fix="look at mesh.pods() and mesh.events()",
+                detail="\n".join(found.text.splitlines()[-6:]),
+            )
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True, kw_only=True)

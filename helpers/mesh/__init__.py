@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from helpers.errors import BadInput
-from helpers.mesh.base import (
-    CurlResult,
-    Mesh,
-    PodInfo,
-)
+from typing import TYPE_CHECKING
 
-__all__ = ["CurlResult", "Mesh", "PodInfo", "open_mesh"]
+from helpers.errors import BadInput
+
+if TYPE_CHECKING:
+    from helpers.mesh.base import Mesh
+
+__all__ = ["open_mesh"]
 
 
 def open_mesh(kind: str = "local") -> Mesh:
-    """Open a mesh; everything that it needs is started or found again.
+    """Open a mesh; what it had running is found again.
 
     Args:
         kind: "local" (one real Envoy on this computer).
@@ -22,7 +22,7 @@ def open_mesh(kind: str = "local") -> Mesh:
         BadInput: `kind` names no mesh.
     """
     if kind == "local":
-        from helpers.mesh.local import LocalMesh  # starts no process until it is used
+        from helpers.mesh.local.mesh import LocalMesh  # only what is asked for is loaded
 
         return LocalMesh()
     raise BadInput(

@@ -154,7 +154,11 @@ class Mesh(Protocol):
     def patch(
         self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str | None = None
     ) -> Result:
-        """kubectl patch KIND NAME --type merge -p PATCH"""
+        """kubectl patch KIND NAME -p PATCH
+
+        As kubectl does by default: strategic for built-in kinds (lists of containers and
+        volumes are merged by name), a JSON merge patch for Istio's.
+        """
 
     def delete(
         self, kind: str, name: str, *, namespace: str | None = None, missing_ok: bool = False

@@ -71,9 +71,7 @@ def ratings() -> Starlette:
         number = _number(request)
         if number is None:
             return JSONResponse({"error": "please provide numeric product ID"}, 400)
-        return JSONResponse(
-            {"id": number, "ratings": {name: stars for name, stars, _ in _REVIEWS}}
-        )
+        return JSONResponse({"id": number, "ratings": {name: stars for name, stars, _ in _REVIEWS}})
 
     return Starlette(routes=[Route("/ratings/{id}", one), _healthy("Ratings")])
 
@@ -101,9 +99,7 @@ def reviews(outbound: Outbound, version: str = "v1") -> Starlette:
                     review["rating"] = {"stars": stars, "color": color}
                 else:
                     review["rating"] = {"error": "Ratings service is currently unavailable"}
-        return JSONResponse(
-            {"id": str(number), "podname": f"reviews-{version}", "reviews": found}
-        )
+        return JSONResponse({"id": str(number), "podname": f"reviews-{version}", "reviews": found})
 
     return Starlette(routes=[Route("/reviews/{id}", one), _healthy("Reviews")])
 
@@ -114,9 +110,7 @@ def productpage(outbound: Outbound) -> Starlette:
     async def ask(request: Request, service: str, number: str, tries: int = 1) -> tuple[int, Any]:
         status, answer = 0, None
         for _ in range(tries):
-            status, answer = await outbound.get(
-                service, f"/{service}/{number}", forwarded(request)
-            )
+            status, answer = await outbound.get(service, f"/{service}/{number}", forwarded(request))
             if status == 200:
                 return 200, answer
         what = {"details": "product details", "reviews": "product reviews"}.get(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from helpers import files
 from helpers.errors import BadManifest, MeshDown, NotFound, NotModelled
 from helpers.mesh.local import agent, caretaker, volumes, xds
 from helpers.mesh.local.events import Events
@@ -314,10 +315,21 @@ class Kubelet:
     def _push(self) -> None:
         world = self.world()
         for pod in self.pods.all():
+            if not pod.sidecar:
+                self._direct_outbound(pod, world)
             if pod.sidecar and pod.state in ("starting", "ready"):
                 record = self._registry.get(pod.process(SIDECAR))
                 if record is not None and record.alive():
                     self.sidecar(pod).push(world)
+
+    def _direct_outbound(self, pod: Pod, world: World) -> None:
+        """Without a sidecar the way out is the service itself; only reviews has one to call."""
+        where = world.endpoints.get(("ratings", pod.namespace), ())
+        if pod.labels.get("app") == "reviews" and where:
+            text = f"{where[0][0]}:{where[0][1]}"
+            outbound = self.pods.outbound(pod)
+            if not outbound.exists() or outbound.read_text(encoding="utf-8") != text:
+                files.write_atomic(outbound, text)
 
     def _address_or_none(self, pod: Pod) -> tuple[str, int] | None:
         try:

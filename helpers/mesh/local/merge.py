@@ -97,9 +97,7 @@ def three_way(live: Any, last: Any, new: Any, *, keyed: bool, field: str = "") -
         before = last if isinstance(last, Mapping) else {}
         result = {key: value for key, value in live.items() if key in new or key not in before}
         for key, value in new.items():
-            result[key] = three_way(
-                live.get(key), before.get(key), value, keyed=keyed, field=key
-            )
+            result[key] = three_way(live.get(key), before.get(key), value, keyed=keyed, field=key)
         return result
     if (
         keyed

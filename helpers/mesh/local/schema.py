@@ -157,8 +157,9 @@ def _invalid(which: Kind, name: str, errors: list[FieldError]) -> BadManifest:
     unique = list(dict.fromkeys(str(error) for error in errors))
     body = unique[0] if len(unique) == 1 else "".join(f"\n* {each}" for each in unique)
     if any(error.path == "[]" for error in errors):
-        cause, fix = "its values are larger than one object in etcd may be", (
-            "build with the tuned profile, or serve the module over http and use that url"
+        cause, fix = (
+            "its values are larger than one object in etcd may be",
+            ("build with the tuned profile, or serve the module over http and use that url"),
         )
     else:
         cause, fix = "the object does not keep to its schema", f"mend {errors[0].path}"
