@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import paths
+from helpers.show import TableResult, table
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Check:
         mark, word = ("✔", "verified") if self.passed else ("✘", "NOT verified")
         return (
             f"<div><b>{mark} {word}</b>: {html.escape(self.id)}"
-            f"<pre style='margin:.2em 0;white-space:pre-wrap'>expected  {html.escape(self.expected)}"
-            f"\nseen      {html.escape(self.seen)}</pre></div>"
+            "<pre style='margin:.2em 0;white-space:pre-wrap'>"
+            f"expected  {html.escape(self.expected)}\nseen      {html.escape(self.seen)}</pre></div>"
         )
 
 
@@ -94,3 +95,24 @@ def read(path: Path | None = None) -> list[Check]:
         except (ValueError, TypeError):
             continue
     return found
+
+
+def achieved(*checks: str) -> TableResult:
+    """What became of these checks, each by its latest record: the end of a notebook.
+
+    Returns:
+        A table, one row a check, with CHECK, OUTCOME ("verified", "NOT verified" or "not run
+        yet") and SEEN.
+    """
+    latest = {check.id: check for check in read()}
+    rows = []
+    for name in checks:
+        found = latest.get(name)
+        word = "not run yet" if found is None else "verified" if found.passed else "NOT verified"
+        rows.append((name, word, "" if found is None else _first_line(found.seen)))
+    return table(("CHECK", "OUTCOME", "SEEN"), rows)
+
+
+def _first_line(text: str, most: int = 100) -> str:
+    line = text.splitlines()[0] if text else ""
+    return line if len(line) <= most else f"{line[:most]}…"
