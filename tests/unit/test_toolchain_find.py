@@ -12,7 +12,6 @@ from helpers import rust_std, rustc_probe, toolchain
 from helpers.errors import ToolchainMissing
 from helpers.toolchain import Toolchain
 
-
 LINKS = 'case "$*" in *"linker=broken"*) echo "error: linker broken" >&2; exit 1;; esac; exit 0'
 NO_LINKER = ('case "$*" in *linker=wasm-ld*) exit 0;; esac; '
              'echo "error: linker \\`rust-lld\\` not found" >&2; exit 1')
