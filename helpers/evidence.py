@@ -42,7 +42,8 @@ class Check:
         return (
             f"<div><b>{mark} {word}</b>: {html.escape(self.id)}"
             "<pre style='margin:.2em 0;white-space:pre-wrap'>"
-            f"expected  {html.escape(self.expected)}\nseen      {html.escape(self.seen)}</pre></div>"
+            f"expected  {html.escape(self.expected)}\n"
+            f"seen      {html.escape(self.seen)}</pre></div>"
         )
 
 
