@@ -152,8 +152,8 @@ def test_the_learners_own_rustflags_are_kept(tmp_path: Path) -> None:
     found = example(tmp_path)
     flags = found.env({"RUSTFLAGS": "-C debuginfo=1"})["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
     assert flags == ["-C", "debuginfo=1", "--sysroot", str(found.sysroot)]
-    flags = found.env({"CARGO_ENCODED_RUSTFLAGS": "-Ca b"})["CARGO_ENCODED_RUSTFLAGS"]
-    assert flags.split("\x1f")[0] == "-Ca b"
+    encoded = found.env({"CARGO_ENCODED_RUSTFLAGS": "-Ca b"})["CARGO_ENCODED_RUSTFLAGS"]
+    assert encoded.split("\x1f")[0] == "-Ca b"
 
 
 def test_a_configuration_that_the_learner_wrote_is_left_alone(tmp_path: Path) -> None:

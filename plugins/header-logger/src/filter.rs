@@ -77,8 +77,9 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
         if host_keeps(self.level) {
-            // The map, not one value: a client may send the header twice, and asking for one
-            // value answers with the first only. Names are ASCII, the host saw to that.
+            // The map, not one value: when a client sends the header twice, Envoy joins the two
+            // with a comma, but the ABI lets a host keep both and answer with the first only.
+            // Names are ASCII, the host saw to that.
             for (name, value) in self.get_http_request_headers_bytes() {
                 if name == "user-agent" {
                     let mut line = String::with_capacity(16 + value.len());
