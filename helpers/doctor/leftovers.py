@@ -1,0 +1,149 @@
+"""Checks of what earlier work left behind: state folders, processes, locks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import filelock
+import psutil
+
+from helpers import paths
+from helpers.doctor.finding import Finding
+from helpers.errors import BadState
+from helpers.mesh.local.events import Events
+from helpers.mesh.local.pods import Pods
+from helpers.processes import Registry
+from helpers.setup import places
+
+
+def folders() -> list[Path]:
+    """Every state folder: those of the clone, and the one that WORKBOOK_STATE names."""
+    found = places.states()
+    mine = paths.state()
+    if mine.is_dir() and mine.resolve() not in {path.resolve() for path in found}:
+        found.append(mine)
+    return found
+
+
+def states() -> list[Finding]:
+    """Can each state folder be read?"""
+    found: list[Finding] = []
+    for folder in folders():
+        try:
+            Registry(folder).all()
+            Pods(folder).all()
+            Events(folder).all()
+            _objects(folder)
+        except (BadState, OSError) as error:
+            what = error.what if isinstance(error, BadState) else str(error)
+            found.append(
+                Finding(
+                    "state",
+                    "fail",
+                    what,
+                    "./workbook clean sets damaged state aside and starts afresh",
+                )
+            )
+    if found:
+        return found
+    return [Finding("state", "ok", ", ".join(map(paths.shown, folders())) or "none yet")]
+
+
+def processes() -> list[Finding]:
+    """What runs for a state folder, and what runs that no record knows."""
+    said: list[str] = []
+    ended: list[str] = []
+    known: set[int] = set()
+    places_found = folders()
+    for folder in places_found:
+        try:
+            records = Registry(folder).all()
+        except BadState:  # `states` reports it
+            continue
+        alive = [record for record in records if record.alive()]
+        known |= {record.pid for record in alive}
+        if alive:
+            said.append(f"{len(alive)} run for {paths.shown(folder)}")
+        ended += [
+            f"{record.name} of {paths.shown(folder)}" for record in records if record not in alive
+        ]
+    lost = strays(places_found, known)
+    if lost:
+        named = ", ".join(f"{process.pid}" for process in lost)
+        return [
+            Finding("processes", "warn", f"in no record: pid {named}", "./workbook clean ends them")
+        ]
+    if ended:
+        return [
+            Finding(
+                "processes",
+                "warn",
+                f"ended unexpectedly: {', '.join(ended)}",
+                "open_mesh() starts them again, or ./workbook clean forgets them",
+            )
+        ]
+    return [Finding("processes", "ok", "; ".join(said) or "none left over")]
+
+
+def strays(states_: list[Path], known: set[int]) -> list[psutil.Process]:
+    """Programs of our environment that work in a state folder and are in no record."""
+    inside = [str(folder.resolve()) + os.sep for folder in states_]
+    ours = str(places.VENV) + os.sep
+    family = {os.getpid(), *known}
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            argv = process.cmdline()
+            if process.pid in family or process.ppid() in family:
+                continue
+        except psutil.Error:  # it ended, or it belongs to somebody else: not ours
+            continue
+        if (
+            argv
+            and argv[0].startswith(ours)
+            and any(folder in word for word in argv[1:] for folder in inside)
+        ):
+            found.append(process)
+    return found
+
+
+def locks() -> list[Finding]:
+    """Which locks are held now, and by whom where that is known."""
+    held: list[str] = []
+    candidates = [places.HOME / "run.lock", places.HOME / "lab.lock"]
+    candidates += [folder / name for folder in folders() for name in ("mesh.lock", "objects.lock")]
+    for path in candidates:
+        if path.is_file() and _held(path):
+            pid = path.with_suffix(".pid")
+            owner = f" by pid {pid.read_text('ascii').strip()}" if pid.is_file() else ""
+            held.append(f"{paths.shown(path)}{owner}")
+    if held:
+        return [
+            Finding(
+                "locks",
+                "warn",
+                f"held: {', '.join(held)}",
+                "another notebook or ./workbook command is at work: let it finish",
+            )
+        ]
+    return [Finding("locks", "ok", "none held")]
+
+
+def _held(path: Path) -> bool:
+    lock = filelock.FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _objects(folder: Path) -> None:
+    for path in (folder / "objects").rglob("*.json"):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BadState(f"{path} is damaged and cannot be read", cause=str(error)) from error
