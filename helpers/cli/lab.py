@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -86,8 +87,10 @@ def _serve(registry: processes.Registry, state: Path, *, browser: bool, port: in
           "To end it: Ctrl-C here, or File > Shut Down there.", flush=True)
     if browser and _has_screen():
         webbrowser.open(url)
-    while record.alive():
-        time.sleep(0.3)
+    # Ctrl-C is how this command is meant to end.
+    with contextlib.suppress(KeyboardInterrupt):
+        while record.alive():
+            time.sleep(0.3)
     return 0
 
 

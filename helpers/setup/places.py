@@ -30,7 +30,7 @@ def site_packages() -> Path:
 
 
 #: Folders below HOME that are no state: `clean` without --all leaves them.
-_KEPT = {"venv", "target", "pristine", "cache", "jupyter"}
+_KEPT = {"venv", "target", "pristine", "cache", "jupyter", "rust-std"}
 
 
 def states() -> list[Path]:

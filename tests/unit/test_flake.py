@@ -77,7 +77,7 @@ def nix(*words: str, stdin: str = "") -> str:
 @functools.cache
 def outputs() -> Any:
     # A Nix path cannot have spaces; toPath of a string can.
-    flake = f"(/. + {json.dumps(str(FLAKE))})"
+    flake = f"(/. + {json.dumps(str(FLAKE), ensure_ascii=False)})"
     text = STUB.replace("@NAMES@", json.dumps(NAMES)).replace("@FLAKE@", flake)
     return json.loads(nix("--eval", "--strict", "--json", *WITHOUT_STORE, "-E", text))
 
