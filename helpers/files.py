@@ -31,6 +31,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as handle:
+            if hasattr(os, "fchmod"):  # mkstemp gives 0600; what we write is no secret
+                os.fchmod(handle.fileno(), 0o644)
             handle.write(raw)
             handle.flush()
             os.fsync(handle.fileno())

@@ -276,7 +276,13 @@ class Kubelet:
             return
         for container in pod.containers:
             record = self._registry.get(pod.process(container))
-            if record is None or record.alive():
+            if record is not None and record.alive():
+                continue
+            if record is None:
+                # Ended on purpose (`workbook lab` was left) while the pod was kept: start again.
+                if pod.state == "ready":
+                    pod.state = "starting"
+                    self.pods.save(pod)
                 continue
             recent = [
                 at for at in pod.crashes.get(container, ()) if time.time() - at < _WINDOW_SECONDS
