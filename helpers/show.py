@@ -55,6 +55,13 @@ class Result:
     seconds: float | None = None
     notes: tuple[str, ...] = ()
 
+    def __init_subclass__(cls) -> None:
+        # @dataclass would give each subclass a repr that lists its fields, unreadable where a
+        # notebook shows plain text.
+        super().__init_subclass__()
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
+
     def __str__(self) -> str:
         parts = [f"$ {self.command}"] if self.command else []
         if self.text:

@@ -12,6 +12,7 @@ from nbconvert import HTMLExporter
 
 from helpers import files
 from helpers.cli.outcome import Outcome
+from helpers.setup import places
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
@@ -28,7 +29,9 @@ def write_notebook(folder: Path, name: str, notebook: Any) -> Path:
         mathjax_url="", require_js_url="", jquery_url="", jupyter_widgets_base_url="",
         html_manager_semver_range="", widget_renderer_url="", mermaid_js_url="",
     )
-    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": name}})
+    # Images are named relative to the notebooks.
+    metadata = {"name": name, "path": str(places.NOTEBOOKS)}
+    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": metadata})
     path = folder / f"{name}.html"
     files.write_atomic(path, body)
     return path

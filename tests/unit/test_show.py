@@ -1,0 +1,33 @@
+"""How results read where there is no HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from helpers.show import Result, TableResult, table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Special(Result):
+    number: int = 0
+
+
+def test_a_result_of_any_kind_reads_like_a_terminal() -> None:
+    said = "$ ls\na\n# a note"
+    assert repr(Result(command="ls", text="a", notes=("a note",))) == said
+    assert repr(Special(command="ls", text="a", notes=("a note",), number=3)) == said
+    assert repr(TableResult(command="ls", text="a", notes=("a note",))) == said
+
+
+def test_a_kind_may_still_have_a_repr_of_its_own() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Own(Result):
+        def __repr__(self) -> str:
+            return "own"
+
+    assert repr(Own()) == "own"
+
+
+def test_a_table_without_rows_says_so() -> None:
+    assert table(("A", "B"), [], empty="none").text == "none"
+    assert table(("A", "B"), [("1", "22")]).text == "A   B\n1   22"
