@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,20 +22,34 @@ MAKE = ("import sys; sys.path.insert(0, {clone!r}); from helpers.setup import ma
         "from helpers.setup.console import Console; main.set_up(Console(), 'doctor')")
 
 
-def make(clone: Path, environ: dict[str, str], *, wait: bool = True) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        ["python3", "-c", MAKE.format(clone=str(clone))], env=environ, text=True,
-        executable=shutil.which("python3", path=environ["PATH"]), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )
-    if wait:
-        child.wait()
-    return child
+class Child:
+    """A set-up at work; its words go to a file, so that it never waits for a reader."""
+
+    def __init__(self, argv: list[str], environ: dict[str, str]) -> None:
+        self._words = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            argv, env=environ, executable=shutil.which(argv[0], path=environ["PATH"]),
+            stdin=subprocess.DEVNULL, stdout=self._words, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def end(self) -> tuple[int, str]:
+        """The exit status and all it said."""
+        status = self.process.wait()
+        with self._words as words:
+            words.seek(0)
+            return status, words.read()
 
 
-def said(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.read()
+def start(clone: Path, environ: dict[str, str]) -> Child:
+    return Child(["python3", "-c", MAKE.format(clone=str(clone))], environ)
+
+
+def make(clone: Path, environ: dict[str, str]) -> str:
+    """A set-up that has to succeed; what it said."""
+    status, text = start(clone, environ).end()
+    assert status == 0, text
+    return text
 
 
 def works(clone: Path) -> bool:
@@ -49,9 +64,7 @@ def works(clone: Path) -> bool:
 def test_a_fresh_clone_sets_itself_up_and_says_what_it_installs(
     clone: Path, environ: dict[str, str]
 ) -> None:
-    child = make(clone, environ)
-    text = said(child)
-    assert child.returncode == 0, text
+    text = make(clone, environ)
     assert "requirements.lock" in text
     assert "about" in text
     assert works(clone)
@@ -60,25 +73,23 @@ def test_a_fresh_clone_sets_itself_up_and_says_what_it_installs(
 def test_a_second_set_up_calls_no_installer(clone: Path, environ: dict[str, str]) -> None:
     make(clone, environ)
     log = (clone / ".workbook" / "setup.log").read_text()
-    again = make(clone, environ)
-    assert again.returncode == 0
-    assert said(again) == ""
+    assert make(clone, environ) == ""
     assert (clone / ".workbook" / "setup.log").read_text() == log
 
 
 def test_an_installer_killed_in_the_middle_is_mended(
     clone: Path, environ: dict[str, str]
 ) -> None:
-    child = make(clone, environ, wait=False)
+    killed = start(clone, environ)
+    child = killed.process
     site = clone / ".workbook" / "venv" / "lib"
     deadline = time.monotonic() + 120
     while not list(site.glob("*/site-packages/filelock*")) and child.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    again = make(clone, environ)
-    assert again.returncode == 0, said(again)
+    killed.end()
+    make(clone, environ)
     assert works(clone)
 
 
@@ -89,9 +100,7 @@ def test_a_package_of_which_a_part_is_missing_is_installed_again(
     (clone / ".workbook" / "environment.json").unlink()
     (module,) = (clone / ".workbook" / "venv" / "lib").glob("*/site-packages/psutil/__init__.py")
     module.write_text("")
-    again = make(clone, environ)
-    text = said(again)
-    assert again.returncode == 0, text
+    text = make(clone, environ)
     assert "installed again: psutil" in text
     assert module.read_text() != ""
 
@@ -99,8 +108,7 @@ def test_a_package_of_which_a_part_is_missing_is_installed_again(
 def test_a_half_made_environment_is_made_afresh(clone: Path, environ: dict[str, str]) -> None:
     (clone / ".workbook" / "venv" / "bin").mkdir(parents=True)
     (clone / ".workbook" / "venv" / "bin" / "python").symlink_to("/nowhere")
-    child = make(clone, environ)
-    assert child.returncode == 0, said(child)
+    make(clone, environ)
     assert works(clone)
 
 
@@ -110,21 +118,19 @@ def test_a_moved_clone_makes_its_environment_again(
     make(clone, environ)
     moved = clone.with_name("moved")
     clone.rename(moved)
-    child = make(moved, environ)
-    assert child.returncode == 0, said(child)
+    make(moved, environ)
     assert works(moved)
 
 
 def test_of_two_set_ups_at_once_the_second_waits_and_says_so(
     clone: Path, environ: dict[str, str]
 ) -> None:
-    first = make(clone, environ, wait=False)
-    while not (clone / ".workbook" / "venv").exists() and first.poll() is None:
+    first = start(clone, environ)
+    while not (clone / ".workbook" / "venv").exists() and first.process.poll() is None:
         time.sleep(0.01)
-    second = make(clone, environ, wait=False)
-    text = second.communicate()[0]
-    assert first.wait() == 0, said(first)
-    assert second.returncode == 0
+    text = make(clone, environ)
+    status, words = first.end()
+    assert status == 0, words
     assert "another set-up of this clone is at work" in text
     assert "installing" not in text
     assert works(clone)
@@ -133,14 +139,12 @@ def test_of_two_set_ups_at_once_the_second_waits_and_says_so(
 def test_ctrl_c_ends_the_installer_and_says_how_to_go_on(
     clone: Path, environ: dict[str, str]
 ) -> None:
-    child = subprocess.Popen([str(clone / "workbook"), "doctor"], env=environ, text=True,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, start_new_session=True)
-    while not (clone / ".workbook" / "venv").exists() and child.poll() is None:
+    child = Child([str(clone / "workbook"), "doctor"], environ)
+    while not (clone / ".workbook" / "venv").exists() and child.process.poll() is None:
         time.sleep(0.01)
-    os.killpg(child.pid, signal.SIGINT)
-    text = child.communicate()[0]
-    assert child.returncode == 130, text
+    os.killpg(child.process.pid, signal.SIGINT)
+    status, text = child.end()
+    assert status == 130, text
     assert "Run the same command again" in text
     assert "Traceback" not in text
 
