@@ -42,6 +42,7 @@ from helpers.steps_deploy import (
     wait_for_event,
     wait_for_log,
 )
+from helpers.steps_envoy import http_filters, trace_request
 
 __all__ = [
     "CONFIGMAP",
@@ -68,10 +69,12 @@ __all__ = [
     "curl_until",
     "deploy",
     "deploy_bookinfo",
+    "http_filters",
     "inspect",
     "patch_deployment",
     "size_story",
     "start_from",
+    "trace_request",
     "user_agent_lines",
     "wait_for_event",
     "wait_for_log",
