@@ -65,7 +65,11 @@ class Outbound:
         self._direct = direct if direct is not None else {}
         # httpx's own engine: it takes bytes as they are, and half of httpx's time to import
         # goes to a command line that nobody uses here.
-        self._client = httpcore.AsyncConnectionPool(max_connections=200, keepalive_expiry=60.0)
+        # No connection is kept, as Bookinfo's productpage keeps none: a kept one would go on
+        # through the filter chain that it was accepted with, and miss a changed plugin.
+        self._client = httpcore.AsyncConnectionPool(
+            max_connections=200, max_keepalive_connections=0
+        )
 
     def address(self, service: str) -> str | None:
         """Where calls to `service` go now: HOST:PORT, or None while nobody listens."""
