@@ -140,11 +140,19 @@ def validate(document: Mapping[str, Any], where: Path) -> None:
         )
 
 
-def start(registry: Registry, name: str, where: Files, *, components: str = "") -> Recorded:
+def start(
+    registry: Registry,
+    name: str,
+    where: Files,
+    *,
+    components: str = "",
+    concurrency: int = CONCURRENCY,
+) -> Recorded:
     """Start Envoy for a sidecar whose bootstrap is written, and wait for its admin.
 
     Args:
         components: the value of `sidecar.istio.io/componentLogLevel`, such as "wasm:info".
+        concurrency: how many workers it has.
 
     Raises:
         MeshDown: it ended at once; `detail` holds its last words.
@@ -160,7 +168,7 @@ def start(registry: Registry, name: str, where: Files, *, components: str = "") 
             str(where.bootstrap),
             "--use-dynamic-base-id",
             "--concurrency",
-            str(CONCURRENCY),
+            str(concurrency),
             "--log-level",
             DEFAULT_LEVEL,
             "--component-log-level",
