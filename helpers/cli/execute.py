@@ -50,6 +50,10 @@ class _OwnKernelManager(AsyncKernelManager):
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
         return _OwnKernels(kernel_dirs=[])
 
+    def _transport_encryption_default(self) -> str:
+        # Others on this machine must not read a cell's output from the loopback interface.
+        return "auto"
+
 
 @dataclass
 class Progress:
