@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,22 @@ from helpers.errors import BadState, WorkbookError
 
 class DiskProblem(WorkbookError):
     """The disk is full or does not let us write; what was there before is unchanged."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to make or write `path` into a `DiskProblem` that names it."""
+    try:
+        yield
+    except TimeoutError:  # a lock that somebody else holds is no trouble with the disk
+        raise
+    except OSError as error:
+        raise DiskProblem(
+            f"could not write {path}: {error.strerror or error}",
+            cause="the disk is full, read-only, or this user may not write there",
+            fix="free space or mend the permission, then run the cell again: "
+            "what was there before is unchanged",
+        ) from error
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -28,23 +45,17 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     raw = data.encode() if isinstance(data, str) else data
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as handle:
-            if hasattr(os, "fchmod"):  # mkstemp gives 0600; what we write is no secret
-                os.fchmod(handle.fileno(), 0o644)
-            handle.write(raw)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
-        temporary = None
-    except OSError as error:
-        raise DiskProblem(
-            f"could not write {path}: {error.strerror or error}",
-            cause="the disk is full, read-only, or this user may not write there",
-            fix="free space or mend the permission, then run the cell again: "
-            "what was there before is unchanged",
-        ) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            with os.fdopen(descriptor, "wb") as handle:
+                if hasattr(os, "fchmod"):  # mkstemp gives 0600; what we write is no secret
+                    os.fchmod(handle.fileno(), 0o644)
+                handle.write(raw)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
+            temporary = None
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):

@@ -92,7 +92,9 @@ class Registry:
         Raises:
             MeshDown: it ended as soon as it was started.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
+        with files.writing(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
         if orphan and sys.platform == "linux":
             return self._start_orphan(name, argv, log=log, cwd=cwd, env=env)
         with log.open("ab") as sink:
@@ -215,6 +217,40 @@ def _ended_at_once(name: str, cause: str, log: Path) -> MeshDown:
     return MeshDown(
         f"{name} ended as soon as it was started", cause=cause, fix=f"read {log}", detail=tail(log)
     )
+
+
+def end_strays(folder: Path) -> list[str]:
+    """End programs of this Python environment that work in `folder` and are in no record.
+
+    A program counts when it was started from the environment and a word of its command line
+    lies inside `folder`. This process and those that started it never count.
+
+    Returns:
+        Each ended program's name and pid.
+    """
+    prefix = sys.prefix + os.sep
+    inside = str(folder.resolve()) + os.sep
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found: list[psutil.Process] = []
+    names: list[str] = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid in own:
+                continue
+            argv = process.cmdline()
+            if argv and argv[0].startswith(prefix) and any(inside in word for word in argv[1:]):
+                names.append(f"{process.name()} (pid {process.pid})")
+                found.append(process)
+                process.terminate()
+        except psutil.Error:  # it ended, or it belongs to somebody else: not ours
+            continue
+    for process in _left(found, timeout=_STOP_SECONDS):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _left(found, timeout=2)
+    for process in found:
+        _reap(process.pid)
+    return names
 
 
 #: Children of this very process: they must be waited for, or they stay as zombies.

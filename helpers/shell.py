@@ -88,11 +88,13 @@ def run(
             cause="it is not installed, or its folder is not in PATH",
             fix="run `./workbook doctor`: it says what is missing and the command to get it",
         ) from error
+    guard: subprocess.Popen[bytes] | None = None
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(child, lines), daemon=True)
     reader.start()
     seen: list[str] = []
     try:
+        guard = _guard(child.pid)
         while True:
             left = None if timeout is None else timeout - (time.monotonic() - begun)
             if left is not None and left <= 0:
@@ -127,6 +129,7 @@ def run(
         _end(child)
         raise
     finally:
+        _dismiss(guard)
         reader.join(timeout=2)
         if child.stdout is not None:
             child.stdout.close()
@@ -145,6 +148,31 @@ def _read(child: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> Non
         for raw in child.stdout:
             lines.put(raw.decode("utf-8", "replace").rstrip("\r\n"))
     lines.put(None)
+
+
+# The guard reads one line from us. When the line cannot come because this process was killed,
+# the pipe ends instead, and the guard ends the program's whole group.
+_GUARD = 'read -r line || kill -s TERM -- "-$1"'
+
+
+def _guard(group: int) -> subprocess.Popen[bytes] | None:
+    """A process that ends `group` if this one is killed; a kernel restart does just that."""
+    if sys.platform == "win32":
+        return None
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "sh", str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _dismiss(guard: subprocess.Popen[bytes] | None) -> None:
+    if guard is None:
+        return
+    with contextlib.suppress(BrokenPipeError):
+        guard.communicate(b"done\n")
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -7,11 +7,10 @@ import shutil
 import time
 from pathlib import Path
 
-import psutil
-
 from helpers import paths, processes
 from helpers.cli.alone import Alone
 from helpers.errors import BadState
+from helpers.processes import end_strays as end_strays
 from helpers.setup import places
 
 
@@ -62,35 +61,3 @@ def clear(state: Path) -> list[str]:
         shutil.rmtree(state)
         said.append(f"removed {paths.shown(state)}")
     return said
-
-
-def end_strays(state: Path) -> list[str]:
-    """End programs of our environment that work in `state` and are in no record."""
-    prefixes = (str(places.VENV) + os.sep,)
-    inside = str(state.resolve()) + os.sep
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid in own:
-                continue
-            argv = process.cmdline()
-        except psutil.Error:  # it ended, or it belongs to somebody else: not ours
-            continue
-        if argv and argv[0].startswith(prefixes) and any(inside in word for word in argv[1:]):
-            found.append(process)
-    names: list[str] = []
-    for process in found:
-        try:
-            names.append(f"{process.name()} (pid {process.pid})")
-            process.terminate()
-        except psutil.NoSuchProcess:
-            continue
-    _, left = psutil.wait_procs(found, timeout=5)
-    for process in left:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=5)
-    return names

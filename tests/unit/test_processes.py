@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers.errors import MeshDown
+from helpers import processes
+from helpers.errors import BadState, MeshDown
+from helpers.files import DiskProblem
 from helpers.processes import Registry
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -89,3 +91,96 @@ def test_an_orphan_that_cannot_be_started_leaves_its_reason_in_the_log(tmp_path:
                                 orphan=True)
         assert _until(lambda: not record.alive())
     assert "missing" in (tmp_path / "log").read_text()
+
+
+def test_a_pid_that_now_is_another_programs_is_not_taken_for_ours(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    record = registry.start("it", SLEEPER, log=tmp_path / "log")
+    try:
+        path = tmp_path / "processes" / "it.json"
+        path.write_text(path.read_text().replace(repr(record.created), repr(record.created - 60)))
+        stale = registry.get("it")
+        assert stale is not None
+        assert stale.pid == record.pid
+        assert not stale.alive()
+        assert not registry.stop("it")
+        assert record.alive(), "nobody may end a program that only has the same pid"
+        assert registry.get("it") is None
+    finally:
+        processes.stop(record)
+
+
+def test_a_process_that_does_not_listen_is_ended_by_force_with_its_children(
+    tmp_path: Path,
+) -> None:
+    deaf = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    record = Registry(tmp_path).start("it", [sys.executable, "-c", deaf], log=tmp_path / "log")
+    assert _until(lambda: "up" in record.log.read_text())
+    process = record.process()
+    assert process is not None
+    family = [process, *process.children()]
+    assert len(family) == 2
+    assert processes.stop(record, seconds=0.3)
+    # Init may take its time to collect the child, which is a zombie until then.
+    assert not any(
+        member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"version": 1, "data": {"na', '{"version": 9, "data": 1}']
+)
+def test_a_damaged_record_is_named_after_all_others_were_ended(
+    tmp_path: Path, content: str
+) -> None:
+    registry = Registry(tmp_path)
+    inside = str(tmp_path.resolve() / "somewhere")
+    lost = registry.start("a", [*SLEEPER, inside], log=tmp_path / "log", orphan=True)
+    other = registry.start("b", SLEEPER, log=tmp_path / "log")
+    assert _until(lambda: inside in psutil.Process(lost.pid).cmdline())
+    damaged = tmp_path / "processes" / "a.json"
+    damaged.write_text(content)
+    try:
+        with pytest.raises(BadState) as caught:
+            registry.stop_all()
+        assert str(damaged) in caught.value.what
+        assert damaged.read_text() == content
+        assert not other.alive()
+        assert lost.alive()
+        # The record cannot tell which process it is; the process can tell whose it is.
+        assert [f"(pid {lost.pid})" in name for name in processes.end_strays(tmp_path)] == [True]
+        assert not lost.alive()
+    finally:
+        processes.stop(lost)
+
+
+def test_programs_that_work_elsewhere_are_no_strays(tmp_path: Path) -> None:
+    neighbour = str(tmp_path.resolve()) + "-2/somewhere"
+    record = Registry(tmp_path).start("it", [*SLEEPER, neighbour], log=tmp_path / "log")
+    try:
+        assert _until(lambda: neighbour in psutil.Process(record.pid).cmdline())
+        assert processes.end_strays(tmp_path) == []
+        assert record.alive()
+    finally:
+        processes.stop(record)
+
+
+def test_a_log_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for orphan in (False, True):
+        with pytest.raises(DiskProblem):
+            Registry(tmp_path).start(
+                "it", SLEEPER, log=tmp_path / "file" / "log", orphan=orphan
+            )
+    assert Registry(tmp_path).all() == []
+
+
+def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert processes.tail(log) == ""
+    log.write_bytes(b"x" * 100_000 + b"\nlast \xff\nline\n")
+    assert processes.tail(log, 2) == "last \N{REPLACEMENT CHARACTER}\nline"

@@ -92,7 +92,7 @@ def inside(root: Path, path: str) -> str:
 def say(log: Path, level: str, scope: str, text: str) -> None:
     """Append a line as pilot-agent writes it: time, level, scope, text."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    with log.open("a", encoding="utf-8") as handle:
+    with files.writing(log), log.open("a", encoding="utf-8") as handle:
         handle.write(f"{now}\t{level}\t{scope}\t{text}\n")
 
 

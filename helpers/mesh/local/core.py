@@ -8,7 +8,7 @@ from pathlib import Path
 
 import filelock
 
-from helpers import paths
+from helpers import files, paths
 from helpers.errors import Busy, NotFound, NotReady
 from helpers.mesh.local import kubectl
 from helpers.mesh.local.kubelet import Kubelet
@@ -36,7 +36,9 @@ class Core:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self._gate.acquire()
+            with files.writing(self.state):
+                self.state.mkdir(parents=True, exist_ok=True)
+                self._gate.acquire()
         except filelock.Timeout as error:
             raise Busy(
                 f"the mesh under {self.state} is in use by another process",

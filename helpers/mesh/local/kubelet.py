@@ -206,8 +206,10 @@ class Kubelet:
                 if pod is newest:
                     continue
                 superseded = newest is not None and newest.state == "ready"
-                # A rollout that was overtaken before it became ready never serves.
-                if superseded or (newest is not None and pod.state in ("pending", "starting")):
+                # A rollout that was overtaken before it became ready never serves, and the
+                # Deployment controller removes unhealthy old pods first.
+                unhealthy = pod.state in ("pending", "starting", "crashed")
+                if superseded or (newest is not None and unhealthy):
                     self.stop(pod)
 
     # -- one pod ----------------------------------------------------------------------------

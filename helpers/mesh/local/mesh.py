@@ -11,6 +11,7 @@ from helpers.mesh.local.objects import Store
 from helpers.mesh.local.verbs_envoy import EnvoyVerbs
 from helpers.mesh.local.verbs_objects import ObjectVerbs
 from helpers.mesh.local.verbs_traffic import TrafficVerbs
+from helpers.processes import end_strays
 from helpers.show import Result
 
 
@@ -48,6 +49,8 @@ class LocalMesh(ObjectVerbs, TrafficVerbs, EnvoyVerbs):
         with self._locked():
             with contextlib.suppress(BadState):  # damaged records go with the folder below
                 self._registry.stop_all()
+            # A damaged record cannot tell its pid, but the process can tell its folder.
+            end_strays(self.state)
             for name in ("objects", "pods", "processes"):
                 shutil.rmtree(self.state / name, ignore_errors=True)
             (self.state / "events.json").unlink(missing_ok=True)

@@ -49,9 +49,11 @@ class Store:
         self.folder = folder
         self._objects = folder / "objects"
         self._timeout = timeout
-        folder.mkdir(parents=True, exist_ok=True)
+        with files.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh = not self._version_file.exists()
         self._lock = filelock.FileLock(folder / "objects.lock", timeout=timeout)
-        if not self._version_file.exists():
+        if fresh:
             with self.lock():
                 if not self._version_file.exists():
                     self._start()
@@ -83,7 +85,8 @@ class Store:
             Busy: somebody else held it for longer than `timeout`.
         """
         try:
-            self._lock.acquire()
+            with files.writing(self.folder):
+                self._lock.acquire()
         except filelock.Timeout as error:
             raise Busy(
                 f"the objects under {self.folder} are being written by another process",
