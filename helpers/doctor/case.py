@@ -44,6 +44,7 @@ class Case:
         module: the bytes of the module as the ConfigMap has them, where one is mounted.
         since: when the probe requests began, seconds since the epoch.
         answers: the answers to the probe requests.
+        logger: the level of the sidecar's wasm logger.
     """
 
     mesh: Mesh
@@ -56,6 +57,7 @@ class Case:
     module: bytes | None = None
     since: float = 0.0
     answers: tuple[CurlResult, ...] = ()
+    logger: str = ""
 
     @property
     def the_pod(self) -> PodInfo:

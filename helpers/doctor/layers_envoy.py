@@ -15,8 +15,7 @@ _VERSION = "ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION"
 _PROBES = 4
 _AGENT = "workbook-doctor"
 _WAIT_SECONDS = 3.0
-_LOUD = ("trace", "debug", "info")
-_QUIET_CONFIG = ("warn", "warning", "error", "critical", "off")
+_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 
 #: Envoy's words for a module that it did not get to run, and what they mean.
 _REASONS = {
@@ -30,6 +29,9 @@ _REASONS = {
     "converting the wasm config to local": "pilot-agent could not fetch the module from its url",
     "failed to load": "Envoy could not load the module",
 }
+#: Envoy says why first and then, within a few lines, that the plugin failed.
+_VAGUE = "failed to load"
+_BEFORE = 12
 _PANIC = re.compile(r"Function: (\S+) failed")
 _PANICS = {
     "proxy_on_context_create": "the code panics when a context is made: its RootContext lacks "
@@ -132,7 +134,7 @@ def requests(case: Case) -> str:
             "grep -A 20 'Function: proxy_'   # the backtrace; mend the code, build, deploy",
             call='steps.deploy(mesh, steps.build_plugin("header-logger"))',
         )
-    newest = case.newest_log(*_REASONS)
+    newest = _newest_refusal(case)
     raise LayerFails(
         f"{_PROBES} requests: {said}; {_message(newest)}",
         cause=_reason(newest) or "the filter has no usable plugin, or the application failed",
@@ -159,20 +161,36 @@ def _no_answer(case: Case, error: str, said: str) -> NoReturn:
 
 
 def level(case: Case) -> str:
-    """The sidecar's wasm logger lets lines of level info through."""
+    """The sidecar's wasm logger lets the plugin's lines through."""
     levels: Mapping[str, str] = case.mesh.proxy_config("log", case.the_pod.name).extra["json"]
-    now = levels.get("wasm", "unknown")
-    if now not in _LOUD:
+    now = levels.get("wasm", "")
+    if now not in _LEVELS:
         raise LayerFails(
-            f"wasm: {now}",
-            cause="the sidecar drops lines of plugins below this level; the requests passed the "
-            "filter all the same. pluginConfig does not change it",
-            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace} "
-            "--level wasm:info   # this pod; for each new pod the annotation "
-            "sidecar.istio.io/componentLogLevel: wasm:info",
-            call='mesh.set_log_level("wasm:info")',
+            f"the sidecar has no logger wasm; it has {', '.join(levels) or 'none'}",
+            cause="an Envoy without the Wasm extension has none",
+            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace}",
+            call='mesh.proxy_config("log")',
         )
+    wanted = _asked(case)
+    if _LEVELS.index(now) > _LEVELS.index(wanted):
+        raise LayerFails(
+            f"wasm: {now}; the plugin's lines are of level {wanted}",
+            cause="the sidecar drops a plugin's lines below its wasm logger's level; the requests "
+            "passed the filter all the same, and nothing in pluginConfig changes the logger",
+            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace} "
+            f"--level wasm:{wanted}   # this pod, until it restarts; for each new pod the "
+            f"annotation sidecar.istio.io/componentLogLevel: wasm:{wanted}",
+            call=f'mesh.set_log_level("wasm:{wanted}")',
+        )
+    case.logger = now
     return f"wasm: {now}"
+
+
+def _asked(case: Case) -> str:
+    """The level at which the plugin logs, as far as its configuration tells."""
+    setting = str((case.wasm.get("pluginConfig") or {}).get("log_level", "")).lower()
+    named = {"warn": "warning"}.get(setting, setting)
+    return named if named in _LEVELS[:-1] else "info"
 
 
 def line(case: Case) -> str:
@@ -187,7 +205,6 @@ def line(case: Case) -> str:
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    setting = str((case.wasm.get("pluginConfig") or {}).get("log_level", "")).lower()
     seen = (
         f"{len(own)} lines of the plugin since the probe, none with {case.text!r}"
         if own
@@ -202,14 +219,14 @@ def line(case: Case) -> str:
             command=f"kubectl logs {case.the_pod.name} -c istio-proxy | grep 'Function: proxy_'",
             call="mend the code, then steps.deploy(mesh, module)",
         )
-    if setting in _QUIET_CONFIG:
+    if _LEVELS.index(case.logger) > _LEVELS.index("info"):
         raise LayerFails(
             seen,
-            cause=f"pluginConfig.log_level is {setting!r}, and a module that reads it "
-            "logs nothing below",
-            command=f"kubectl patch {case.label} --type merge "
-            """-p '{"spec":{"pluginConfig":{"log_level":"info"}}}'""",
-            call='steps.apply_wasmplugin(mesh, pluginConfig={"log_level": "info"})',
+            cause=f"the wasm logger is at {case.logger}, which drops lines of level info; the "
+            "code logs at info, whatever pluginConfig.log_level says, unless it reads that",
+            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace} "
+            "--level wasm:info",
+            call='mesh.set_log_level("wasm:info")',
         )
     raise LayerFails(
         seen,
@@ -262,6 +279,16 @@ def _message(found: str) -> str:
 
 def _reason(found: str) -> str:
     return next((reason for mark, reason in _REASONS.items() if mark in found), "")
+
+
+def _newest_refusal(case: Case) -> str:
+    """The newest line that says why Envoy did not get to run a module, or ""."""
+    lines = case.mesh.logs(case.the_pod.name).lines
+    at = next((n for n in reversed(range(len(lines))) if _reason(lines[n])), None)
+    if at is None:
+        return ""
+    recent = [found for found in lines[max(0, at - _BEFORE) : at + 1] if _reason(found)]
+    return next((found for found in reversed(recent) if _VAGUE not in found), lines[at])
 
 
 def _newest_reason(case: Case) -> str:

@@ -68,10 +68,14 @@ def envoy_version() -> list[Finding]:
     return [Finding("Envoy", "ok", found)]
 
 
-def envoy_runtime() -> list[Finding]:
-    """Does this Envoy really load a Wasm module? It is asked to, with a prebuilt one."""
+def envoy_runtime(module: Path | None = None) -> list[Finding]:
+    """Does this Envoy really load a Wasm module? It is asked to.
+
+    Args:
+        module: which one; None means the prebuilt header-logger.
+    """
     name = "Envoy's Wasm runtime"
-    module = paths.plugins() / "prebuilt" / "header_logger.wasm"
+    module = module or paths.plugins() / "prebuilt" / "header_logger.wasm"
     if not module.is_file():
         return [
             Finding(
