@@ -333,7 +333,7 @@ def test_the_runtime_check_fails_when_envoy_does_not_load_the_module(tmp_path: P
     found = tools.envoy_runtime(wrong)[0]
 
     assert found.outcome == "fail"
-    assert "ABI version" in found.found
+    assert "Wasm VM failed" in found.found
 
 
 def test_the_whole_report_runs_here_and_no_check_breaks() -> None:
