@@ -6,6 +6,7 @@ import contextlib
 import shutil
 
 from helpers.errors import BadState
+from helpers.mesh.local import caretaker
 from helpers.mesh.local.kubelet import Kubelet
 from helpers.mesh.local.objects import Store
 from helpers.mesh.local.verbs_envoy import EnvoyVerbs
@@ -39,6 +40,8 @@ class LocalMesh(ObjectVerbs, TrafficVerbs, EnvoyVerbs):
     def stop(self) -> Result:
         """End every process of the mesh; the objects are kept."""
         with self._locked():
+            # First, or it would leave by itself in the middle and be still leaving afterwards.
+            self._registry.stop(caretaker.NAME)
             for pod in self._kubelet.pods.all():
                 self._kubelet.stop(pod)
             ended = self._registry.stop_all()
