@@ -62,7 +62,9 @@ def running() -> TableResult:
 
     Returns:
         Columns NAME (the container or the program), PID, MB (resident memory; shared pages
-        count in each process), WHAT IT IS. No rows when nothing runs.
+        count in each process), LISTENS ON (ADDRESS:PORT …, "?" where the system does not
+        tell), WHAT IT IS. No rows when nothing runs. `extra["addresses"]` is the sorted list
+        of the addresses alone.
 
     Raises:
         BadState: a record is damaged; `./workbook clean` sets it aside.
@@ -70,12 +72,22 @@ def running() -> TableResult:
     state = paths.state()
     alive = [(record, process) for record in Registry(state).all()
              if (process := record.process()) is not None]
-    rows = [_row(record.name, process, _purpose(record.name)) for record, process in alive]
     lost = leftovers.strays([state], {record.pid for record, _ in alive})
-    rows += [_row(str(process.pid), process, "in no record: ./workbook clean ends it")
-             for process in lost]
-    return table(("NAME", "PID", "MB", "WHAT IT IS"), [row for row in rows if row],
-                 empty="nothing runs")
+    known = [(record.name, process, _purpose(record.name)) for record, process in alive]
+    known += [(process.name(), process, "in no record: ./workbook clean ends it")
+              for process in lost if process.is_running()]
+    rows = []
+    addresses: set[str] = set()
+    for name, process, what in known:
+        try:
+            megabytes = round(process.memory_info().rss / 1e6)
+            listens = _listens(process)
+        except psutil.NoSuchProcess:  # it ended between the questions
+            continue
+        addresses.update(listen.rpartition(":")[0] or listen for listen in listens)
+        rows.append((name, process.pid, megabytes, " ".join(listens), what))
+    return table(("NAME", "PID", "MB", "LISTENS ON", "WHAT IT IS"), rows, empty="nothing runs",
+                 extra={"addresses": sorted(addresses)})
 
 
 def places() -> TableResult:
@@ -138,11 +150,13 @@ def keep() -> Kept:
                 text=f"{paths.shown(target)}  {len(names)} files, {size:,} bytes")
 
 
-def _row(name: str, process: psutil.Process, what: str) -> tuple[object, ...]:
+def _listens(process: psutil.Process) -> list[str]:
     try:
-        return name, process.pid, round(process.memory_info().rss / 1e6), what
-    except psutil.NoSuchProcess:  # it ended between the two questions
-        return ()
+        found = process.net_connections("inet")
+    except psutil.AccessDenied:  # macOS tells it of no process but one's own
+        return ["?"]
+    return sorted({f"{each.laddr.ip}:{each.laddr.port}" for each in found
+                   if each.status == psutil.CONN_LISTEN})
 
 
 def _purpose(name: str) -> str:

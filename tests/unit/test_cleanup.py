@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -38,12 +39,29 @@ def test_what_runs_is_listed_until_it_ends(tmp_path: Path) -> None:
     registry = Registry(paths.state())
     record = registry.start("productpage-v1-a-b.istio-proxy", SLEEPER, log=tmp_path / "log")
     try:
-        [(name, pid, size, what)] = cleanup.running().rows
+        [(name, pid, size, listens, what)] = cleanup.running().rows
         assert (name, pid, what) == (record.name, record.pid, "Envoy, the sidecar")
         assert size > 0
+        assert listens == ""
     finally:
         registry.stop(record.name)
     assert cleanup.running().rows == ()
+
+
+def test_where_a_process_listens_is_told(tmp_path: Path) -> None:
+    server = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); " \
+        "print(s.getsockname()[1], flush=True); time.sleep(60)"
+    registry, log = Registry(paths.state()), tmp_path / "log"
+    registry.start("details-v1-a-b.details", [sys.executable, "-c", server], log=log)
+    try:
+        deadline = time.monotonic() + 20
+        while not log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found = cleanup.running()
+        assert found.rows[0][3] == f"127.0.0.1:{log.read_text().strip()}"
+        assert found.extra["addresses"] == ["127.0.0.1"]
+    finally:
+        registry.stop("details-v1-a-b.details")
 
 
 def test_a_process_that_no_record_knows_is_listed(tmp_path: Path) -> None:
