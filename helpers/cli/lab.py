@@ -16,6 +16,7 @@ from helpers import paths, processes
 from helpers.cli.alone import Alone
 from helpers.cli.clean import end_strays
 from helpers.errors import BadInput, MeshDown, NotReady
+from helpers.mesh.local import caretaker
 
 _FIRST = "notebooks/00_start.ipynb"
 _START_SECONDS = 90.0
@@ -57,6 +58,7 @@ def _serve(registry: processes.Registry, state: Path, *, browser: bool, port: in
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "JUPYTER_PREFER_ENV_PATH": "1",
         "WORKBOOK_STATE": str(state),
+        caretaker.OWNER_VARIABLE: caretaker.owner_token(),
     }
     log = state / "logs" / f"{_NAME}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,7 @@ def _serve(registry: processes.Registry, state: Path, *, browser: bool, port: in
                        fix="leave --port out: a free one is chosen")
     begun = time.monotonic()
     record = registry.start(_NAME, argv, log=log, cwd=paths.ROOT, env=env)
+    caretaker.ensure(state, registry, owner=env[caretaker.OWNER_VARIABLE])
     actual = _wait(record, home / "runtime")
     url = f"http://127.0.0.1:{actual}/lab/tree/{_FIRST}?token={token}"
     print(f"JupyterLab is ready ({time.monotonic() - begun:.1f} s):\n\n  {url}\n\n"

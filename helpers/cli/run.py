@@ -22,6 +22,7 @@ from helpers.cli.execute import BadNotebook, Progress, execute
 from helpers.cli.memory import Peak
 from helpers.cli.outcome import Outcome
 from helpers.errors import BadInput
+from helpers.mesh.local import caretaker
 from helpers.setup.pristine import all_notebooks
 
 _PLAIN_SECONDS = 10.0
@@ -124,6 +125,8 @@ def execute_all(
                 "WORKBOOK_WORKSPACE": str(places.workspace),
                 "WORKBOOK_NOTEBOOK": path.name[:2],
                 "WORKBOOK_MESH": mesh,
+                # Killed with SIGKILL, this process cannot clean up; the mesh's caretaker does.
+                caretaker.OWNER_VARIABLE: caretaker.owner_token(),
                 # A learner's own start-up files must not change what is verified.
                 "IPYTHONDIR": str(places.state / "ipython"),
             }

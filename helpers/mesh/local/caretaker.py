@@ -30,15 +30,19 @@ def owner_token(process: psutil.Process | None = None) -> str:
     return f"{mine.pid}:{mine.create_time():.3f}"
 
 
-def ensure(state: Path, registry: Registry) -> None:
-    """Start the caretaker of a state folder, unless it runs already."""
+def ensure(state: Path, registry: Registry, owner: str | None = None) -> None:
+    """Start the caretaker of a state folder, unless it runs already.
+
+    Args:
+        owner: the token of the process that it all ends with; None takes WORKBOOK_OWNER's.
+    """
     record = registry.get(NAME)
     if record is not None and record.alive():
         return
-    owner = os.environ.get(OWNER_VARIABLE, "")
+    token = os.environ.get(OWNER_VARIABLE, "") if owner is None else owner
     registry.start(
         NAME,
-        [sys.executable, "-m", "helpers.mesh.local.caretaker", str(state), owner],
+        [sys.executable, "-m", "helpers.mesh.local.caretaker", str(state), token],
         log=state / "caretaker.log",
     )
 
