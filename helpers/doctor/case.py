@@ -44,7 +44,7 @@ class Case:
         module: the bytes of the module as the ConfigMap has them, where one is mounted.
         since: when the probe requests began, seconds since the epoch.
         answers: the answers to the probe requests.
-        logger: the level of the sidecar's wasm logger.
+        logger: the level of the sidecar's logger for plugins.
     """
 
     mesh: Mesh
@@ -83,6 +83,11 @@ class Case:
         """The module's path in the sidecar; empty when the URL is not file://."""
         url = str(self.wasm.get("url") or "")
         return url.removeprefix("file://") if url.startswith("file://") else ""
+
+    @property
+    def logger_name(self) -> str:
+        """Envoy's logger for the plugin's lines."""
+        return "lua" if self.spec.get("lua") else "wasm"
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from helpers.doctor import layers_envoy, layers_files, layers_objects
+from helpers.doctor import layers_envoy, layers_files, layers_log, layers_objects
 from helpers.doctor.case import Case, LayerFails
 from helpers.errors import WorkbookError
 from helpers.mesh.base import Mesh
@@ -31,8 +31,8 @@ LAYERS: Mapping[str, Callable[[Case], str]] = MappingProxyType(
         "filter": layers_envoy.filters,
         "configuration": layers_envoy.accepted,
         "requests": layers_envoy.requests,
-        "log level": layers_envoy.level,
-        "log line": layers_envoy.line,
+        "log level": layers_log.level,
+        "log line": layers_log.line,
     }
 )
 

@@ -1,4 +1,4 @@
-"""The layers that only the running Envoy can tell: filter, configuration, requests, log."""
+"""The layers that only the running Envoy can tell: filter, configuration, requests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ _VERSION = "ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION"
 #: The sidecar has two workers by default, each with its own VM: a few requests reach both.
 _PROBES = 4
 _AGENT = "workbook-doctor"
-_WAIT_SECONDS = 3.0
-_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
+WAIT_SECONDS = 3.0
 
 #: Envoy's words for a module that it did not get to run, and what they mean.
 _REASONS = {
@@ -32,7 +31,7 @@ _REASONS = {
 #: Envoy says why first and then, within a few lines, that the plugin failed.
 _VAGUE = "failed to load"
 _BEFORE = 12
-_PANIC = re.compile(r"Function: (\S+) failed")
+PANIC = re.compile(r"Function: (\S+) failed")
 _PANICS = {
     "proxy_on_context_create": "the code panics when a context is made: its RootContext lacks "
     "get_type or create_http_context",
@@ -99,8 +98,25 @@ def accepted(case: Case) -> str:
             cause=_reason(line) or "the newest was refused, or is still on its way",
             **again,
         )
-    active = sum(case.mesh.stats(r"^wasm\..*\.active$", case.the_pod.name).values())
-    return f"ECDS has version {have or want}; {active} Wasm VMs are active"
+    active = case.mesh.stats(r"^wasm\..*\.active$", case.the_pod.name)
+    if not any(active.values()):
+        # A sidecar may be set to keep no Wasm statistics: without words in the log, go on.
+        refusal = _newest_refusal(case)
+        if refusal:
+            _no_vm(case, refusal, again)
+    return f"ECDS has version {have or want}; {sum(active.values())} Wasm VMs are active"
+
+
+def _no_vm(case: Case, refusal: str, again: Mapping[str, str]) -> NoReturn:
+    mend = {
+        "command": f"kubectl logs {case.the_pod.name} -c istio-proxy | grep -E 'wasm|rejected'",
+        "call": 'mesh.logs(grep="wasm"); steps.deploy(mesh, module) once the module is mended',
+    }
+    raise LayerFails(
+        f"Envoy runs no Wasm VM. {_message(refusal)}",
+        cause=_reason(refusal),
+        **(again if "Invalid path" in refusal else mend),
+    )
 
 
 def requests(case: Case) -> str:
@@ -123,7 +139,7 @@ def requests(case: Case) -> str:
     panic = case.newest_log("Function: proxy_", since=case.since) or case.newest_log(
         "Function: proxy_"
     )
-    found = _PANIC.search(panic)
+    found = PANIC.search(panic)
     if worst.status == 503 and (found or line):
         function = found[1] if found else "a function"
         raise LayerFails(
@@ -160,95 +176,9 @@ def _no_answer(case: Case, error: str, said: str) -> NoReturn:
     )
 
 
-def level(case: Case) -> str:
-    """The sidecar's wasm logger lets the plugin's lines through."""
-    levels: Mapping[str, str] = case.mesh.proxy_config("log", case.the_pod.name).extra["json"]
-    now = levels.get("wasm", "")
-    if now not in _LEVELS:
-        raise LayerFails(
-            f"the sidecar has no logger wasm; it has {', '.join(levels) or 'none'}",
-            cause="an Envoy without the Wasm extension has none",
-            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace}",
-            call='mesh.proxy_config("log")',
-        )
-    wanted = _asked(case)
-    if _LEVELS.index(now) > _LEVELS.index(wanted):
-        raise LayerFails(
-            f"wasm: {now}; the plugin's lines are of level {wanted}",
-            cause="the sidecar drops a plugin's lines below its wasm logger's level; the requests "
-            "passed the filter all the same, and nothing in pluginConfig changes the logger",
-            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace} "
-            f"--level wasm:{wanted}   # this pod, until it restarts; for each new pod the "
-            f"annotation sidecar.istio.io/componentLogLevel: wasm:{wanted}",
-            call=f'mesh.set_log_level("wasm:{wanted}")',
-        )
-    case.logger = now
-    return f"wasm: {now}"
-
-
-def _asked(case: Case) -> str:
-    """The level at which the plugin logs, as far as its configuration tells."""
-    setting = str((case.wasm.get("pluginConfig") or {}).get("log_level", "")).lower()
-    named = {"warn": "warning"}.get(setting, setting)
-    return named if named in _LEVELS[:-1] else "info"
-
-
-def line(case: Case) -> str:
-    """The plugin's line is there."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while True:
-        lines = case.mesh.logs(case.the_pod.name, since=case.since).lines
-        own = [found for found in map(_plugin_line(case), lines) if found is not None]
-        hits = [found for found in own if case.text in found]
-        if hits:
-            return f"found: {hits[-1]}"
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
-    seen = (
-        f"{len(own)} lines of the plugin since the probe, none with {case.text!r}"
-        if own
-        else "no line of the plugin since the probe"
-    )
-    panic = _PANIC.search(case.newest_log("Function: proxy_"))
-    if case.wasm.get("failStrategy") == "FAIL_OPEN" and panic:
-        raise LayerFails(
-            seen,
-            cause=f"the code panicked in {panic[1]} earlier, and failStrategy FAIL_OPEN "
-            "lets requests pass without it since",
-            command=f"kubectl logs {case.the_pod.name} -c istio-proxy | grep 'Function: proxy_'",
-            call="mend the code, then steps.deploy(mesh, module)",
-        )
-    if _LEVELS.index(case.logger) > _LEVELS.index("info"):
-        raise LayerFails(
-            seen,
-            cause=f"the wasm logger is at {case.logger}, which drops lines of level info; the "
-            "code logs at info, whatever pluginConfig.log_level says, unless it reads that",
-            command=f"istioctl proxy-config log {case.the_pod.name} -n {case.namespace} "
-            "--level wasm:info",
-            call='mesh.set_log_level("wasm:info")',
-        )
-    raise LayerFails(
-        seen,
-        cause=f"all layers hold, so the code itself does not log {case.text!r} at info for "
-        "this request; or Envoy still runs the code it loaded before the file changed",
-        command=f"kubectl annotate {case.label} --overwrite workbook/touched=now   # loads anew",
-        call="read src/lib.rs, then steps.deploy(mesh, steps.cargo_build().module)",
-    )
-
-
-def _plugin_line(case: Case) -> Any:
-    def of(found: str) -> str | None:
-        _, mark, rest = found.partition("wasm log ")
-        name, separator, _ = rest.partition(": ")
-        return f"{mark}{rest}" if mark and separator and case.is_ours(name) else None
-
-    return of
-
-
 def _wait(case: Case, marks: tuple[str, ...]) -> str:
     """The newest line since the probe with one of `marks`; Envoy writes its log in batches."""
-    deadline = time.monotonic() + _WAIT_SECONDS
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         found = case.newest_log(*marks, since=case.since)
         if found or time.monotonic() > deadline:

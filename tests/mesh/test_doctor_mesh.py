@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import doctor, steps
+from helpers import doctor, paths, steps
 from helpers.doctor import Diagnosis, tools
 from helpers.errors import NotFound
 from helpers.mesh.local import LocalMesh, volumes
@@ -209,17 +209,89 @@ def test_the_printed_filter_is_named_by_the_function_in_which_it_panics(
     assert "get_type" in found.cause
 
 
-def test_an_on_configure_that_returns_false_answers_500(
+def test_an_on_configure_that_returns_false_leaves_no_vm(
     mesh: LocalMesh, wasm: dict[str, Path]
 ) -> None:
     steps.start_from(mesh, "deployed", wasm=wasm["not-configured"])
 
     found = doctor.why_no_log(mesh)
 
-    lost_at(found, "requests")
-    assert "500" in seen(found, "requests")
+    lost_at(found, "configuration")
     assert "on_configure" in found.cause
-    assert "Failed to configure base Wasm plugin" in seen(found, "requests")
+    assert "Failed to configure base Wasm plugin" in seen(found, "configuration")
+
+
+def test_a_file_that_came_after_the_plugin_is_not_looked_for_again_until_the_plugin_changes(
+    deployed: LocalMesh, wasm: dict[str, Path]
+) -> None:
+    deployed.create_configmap(steps.CONFIGMAP, {"other.wasm": wasm["header-logger"]})
+    deployed.restart(steps.DEPLOYMENT)
+    deployed.wait_ready(steps.DEPLOYMENT)
+    deployed.set_log_level("wasm:info")
+    steps.create_configmap(deployed, wasm["header-logger"])
+    deployed.sync_volumes()
+
+    found = doctor.why_no_log(deployed)
+
+    lost_at(found, "configuration")
+    assert "Invalid path" in seen(found, "configuration")
+    assert "kubectl annotate" in found.fix
+
+    change = {"metadata": {"annotations": {"workbook/touched": "now"}}}
+    deployed.patch("wasmplugin", steps.PLUGIN, change)
+    assert doctor.why_no_log(deployed).found
+
+
+def test_one_request_that_is_not_utf8_is_recognised_by_what_it_leaves_behind(
+    mesh: LocalMesh, wasm: dict[str, Path]
+) -> None:
+    steps.start_from(mesh, "deployed", wasm=wasm["naive"])
+    for _ in range(8):  # enough to reach both workers
+        steps.curl(mesh, user_agent=b"Yodao\xa1\xb1; )")
+
+    found = doctor.why_no_log(mesh)
+
+    lost_at(found, "requests")
+    assert "proxy_on_request_headers" in found.cause
+    assert "UTF-8" in found.cause
+
+
+def test_fail_open_hides_a_panic_and_the_diagnosis_finds_it(
+    mesh: LocalMesh, wasm: dict[str, Path]
+) -> None:
+    steps.start_from(mesh, "deployed", wasm=wasm["as-printed"])
+    steps.apply_wasmplugin(mesh, failStrategy="FAIL_OPEN")
+    for _ in range(12):
+        steps.curl(mesh)
+
+    found = doctor.why_no_log(mesh)
+
+    lost_at(found, "log line")
+    assert "FAIL_OPEN" in found.cause
+
+
+def test_a_module_that_cannot_be_fetched_is_told_by_the_filter_in_its_place(
+    mesh: LocalMesh,
+) -> None:
+    steps.apply_wasmplugin(mesh, url="http://127.0.0.1:1/x.wasm")
+
+    found = doctor.why_no_log(mesh)
+
+    lost_at(found, "configuration")
+    assert "RBAC" in seen(found, "configuration")
+
+
+def test_a_lua_script_is_followed_to_its_own_logger(mesh: LocalMesh) -> None:
+    mesh.apply(paths.manifests() / "trafficextension-lua.yaml")
+    name = str(mesh.get("trafficextension").extra["objects"][0]["metadata"]["name"])
+
+    quiet = doctor.why_no_log(mesh, plugin=name)
+    mesh.set_log_level("lua:info")
+    loud = doctor.why_no_log(mesh, plugin=name)
+
+    lost_at(quiet, "log level")
+    assert "--level lua:info" in quiet.fix
+    assert loud.found, loud.text
 
 
 def test_a_quiet_logger_is_silence_with_200(deployed: LocalMesh) -> None:
