@@ -142,6 +142,8 @@ def _belongs(log: pd.DataFrame, tag: str, request_id: str) -> pd.Series[bool]:
 
 def _row(row: Mapping[Any, Any]) -> tuple[str, str, str]:
     if row["kind"] == "access":
-        text = f"{row['method']} {row['path']} {row['status']} {row['upstream_cluster']}"
+        keys = ("method", "path", "status", "flags", "details", "upstream_cluster")
+        # Details are empty where Envoy answered before any filter could say why.
+        text = " ".join(str(row[key]) for key in keys if row[key] == row[key])
         return "access log", str(row["direction"]), text
     return str(row["kind"]), str(row["plugin"]), str(row["text"])
