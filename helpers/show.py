@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_PRE = "margin:.3em 0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:32em;overflow:auto"
+# An exported page has no style for a bare <pre>: without a font of equal widths the columns
+# of a table would not stand under each other.
+_PRE = (
+    "margin:.3em 0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:32em;overflow:auto;"
+    "font-family:var(--jp-code-font-family,monospace)"
+)
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
