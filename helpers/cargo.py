@@ -115,6 +115,7 @@ def build(
     crate: Crate | str | Path = crates.ARTICLE,
     *,
     profile: str = "release",
+    incremental: bool = False,
     sink: shell.Sink | None = shell.print_line,
 ) -> BuildResult:
     """`cargo build --release --target wasm32-unknown-unknown` in the crate.
@@ -122,6 +123,9 @@ def build(
     Args:
         crate: the crate, its folder, or its name in the workspace or among the plugins.
         profile: "debug", "release" or "tuned".
+        incremental: keep what rustc worked out, and after an edit compile only what it touches:
+            about half the time of a release build, for a slightly different module. cargo
+            leaves it off for release builds unless CARGO_INCREMENTAL=1 asks for it.
         sink: called with each line that cargo and rustc print.
 
     Raises:
@@ -137,6 +141,8 @@ def build(
     it = crates.get(crate)
     flags = PROFILES[profile]
     command = " ".join(["cargo", "build", *flags, "--target", TARGET])
+    if incremental:
+        command = f"CARGO_INCREMENTAL=1 {command}"
     found = toolchain.find()
     if found.cargo is None:
         ready = prebuilt.module_of(it, profile)
@@ -156,7 +162,7 @@ def build(
         for key, value in _TUNED.items():
             argv += ["--config", f"profile.tuned.{key}={value}"]
     log = _CargoLog(it, sink)
-    env = found.env()
+    env = found.env() | ({"CARGO_INCREMENTAL": "1"} if incremental else {})
     done = shell.run(argv, cwd=it.path, env=env, sink=log, check=False)
     notes: list[str] = []
     if done.status != 0 and rustc_errors.needs_network(log.text()):

@@ -65,10 +65,11 @@ def cargo_build(
     crate: CrateMade | Crate | str | Path = ARTICLE,
     *,
     profile: str = "release",
+    incremental: bool = False,
     sink: shell.Sink | None = shell.print_line,
 ) -> BuildResult:
     """`cargo build --release --target wasm32-unknown-unknown`; see `helpers.cargo.build`."""
-    return cargo.build(_crate(crate), profile=profile, sink=sink)
+    return cargo.build(_crate(crate), profile=profile, incremental=incremental, sink=sink)
 
 
 def size_story(

@@ -111,7 +111,8 @@ class Figure:
         """Whether the median meets the goal; None without a goal."""
         if self.goal is None:
             return None
-        return self.ours.median >= self.goal if self.more_is_better else self.ours.median < self.goal
+        median = self.ours.median
+        return median >= self.goal if self.more_is_better else median < self.goal
 
     def row(self) -> tuple[str, ...]:
         """The cells under `COLUMNS`."""
@@ -156,23 +157,25 @@ class Bars:
     """What the benchmark's plot shows: `helpers.plots.bench_bars` draws it.
 
     Attributes:
+        title: short enough to stand above it.
         frame: columns name (str) and value (float64), one row a bar.
         unit: of the values.
         baseline: the bar that is 1.0×.
     """
 
+    title: str
     frame: pd.DataFrame
     unit: str
     baseline: str
 
     @classmethod
-    def of(cls, values: Mapping[str, float], *, unit: str, baseline: str) -> Bars:
+    def of(cls, title: str, values: Mapping[str, float], *, unit: str, baseline: str) -> Bars:
         """Bars by name, in the order of `values`."""
         frame = pd.DataFrame({
             "name": pd.Series(list(values), dtype="str"),
             "value": pd.Series(list(values.values()), dtype="float64"),
         })
-        return cls(frame, unit, baseline)
+        return cls(title, frame, unit, baseline)
 
 
 @dataclass(frozen=True, kw_only=True)

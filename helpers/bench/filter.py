@@ -92,7 +92,7 @@ def summary(found: Rounds, *, using: str) -> Measured:
         title="The filter's cost in Envoy (one worker, direct response, "
         f"{load.CONNECTIONS} connections)",
         figures=(*_against_noop(micros, speed), *_cost(micros, speed)),
-        bars=Bars.of({f"{name}, wasm:{level}": cost.median
+        bars=Bars.of("The filter's cost in Envoy", {f"{name}, wasm:{level}": cost.median
                       for (level, name), cost in micros.items()},
                      unit="µs of Envoy's CPU a request", baseline="no-filter, wasm:warning"),
         columns=("level", "filter", "requests/s", "µs CPU a request", "µs: to no filter",

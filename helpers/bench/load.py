@@ -159,14 +159,14 @@ def _loop(
     selector: selectors.BaseSelector, sockets: list[socket.socket], request: bytes, length: int,
     deadline: float,
 ) -> int:
-    part = dict.fromkeys((one.fileno() for one in sockets), b"")
+    by_descriptor = {one.fileno(): one for one in sockets}
+    part = dict.fromkeys(by_descriptor, b"")
     for one in sockets:
         one.send(request)
     count = 0
     while time.perf_counter() < deadline:
         for key, _ in selector.select(1.0):
-            one = key.fileobj
-            assert isinstance(one, socket.socket)
+            one = by_descriptor[key.fd]
             data = one.recv(65536)
             if not data:
                 raise _closed()

@@ -52,6 +52,15 @@ def test_a_second_build_has_nothing_to_do(demo: Crate) -> None:
     assert cargo.build(demo, sink=None).fresh
 
 
+def test_an_incremental_build_says_so_and_takes_up_the_edit(demo: Crate) -> None:
+    cargo.build(demo, incremental=True, sink=None)
+    change(demo, "HeaderLogger configured", "Incrementally configured")
+    built = cargo.build(demo, incremental=True, sink=None)
+    assert built.command.startswith("CARGO_INCREMENTAL=1 cargo build --release")
+    assert b"Incrementally configured" in built.module.read_bytes()
+    assert any((demo.path / "target").rglob("incremental/*"))
+
+
 def test_the_article_s_command_typed_by_hand_works_in_the_crate(demo: Crate) -> None:
     cargo.build(demo, sink=None)
     demo.module().unlink()
