@@ -142,7 +142,7 @@ def _belongs(log: pd.DataFrame, tag: str, request_id: str) -> pd.Series[bool]:
 
 def _row(row: Mapping[Any, Any]) -> tuple[str, str, str]:
     if row["kind"] == "access":
-        keys = ("method", "path", "status", "flags", "details", "upstream_cluster")
+        keys = ("method", "path", "status", "flags", "details")
         # Details are empty where Envoy answered before any filter could say why.
         text = " ".join(str(row[key]) for key in keys if row[key] == row[key])
         return "access log", str(row["direction"]), text
