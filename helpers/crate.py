@@ -68,7 +68,8 @@ class FileWritten(Result):
             escaped = html.escape(line)
             lines.append(f"<b>{escaped}</b>" if mark else escaped)
         body = "\n".join(lines) or html.escape(self.text)
-        return f"<div>{command_html(self.command)}<pre>{body}</pre></div>"
+        shown = f"<pre style='font-family:monospace'>{body}</pre>"
+        return f"<div>{command_html(self.command)}{shown}</div>"
 
 
 def check_name(name: str) -> str:

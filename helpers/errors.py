@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import html
 
+# rustc points with carets: on an exported page a bare <pre> has no font of equal widths.
+_PRE = "font-family:monospace;white-space:pre-wrap;overflow-wrap:anywhere"
+
 
 class WorkbookError(Exception):
     """A failure that we understand.
@@ -53,7 +56,7 @@ class WorkbookError(Exception):
         if self.fix:
             rows.append(f"<b>Fix</b>: {html.escape(self.fix)}")
         if self.detail:
-            rows.append(f"<pre>{html.escape(self.detail)}</pre>")
+            rows.append(f"<pre style='{_PRE}'>{html.escape(self.detail)}</pre>")
         return "<div role='alert'>" + "<br>".join(rows) + "</div>"
 
 

@@ -41,7 +41,7 @@ class Check:
         mark, word = ("✔", "verified") if self.passed else ("✘", "NOT verified")
         return (
             f"<div><b>{mark} {word}</b>: {html.escape(self.id)}"
-            "<pre style='margin:.2em 0;white-space:pre-wrap'>"
+            "<pre style='margin:.2em 0;white-space:pre-wrap;font-family:monospace'>"
             f"expected  {html.escape(self.expected)}\n"
             f"seen      {html.escape(self.seen)}</pre></div>"
         )
