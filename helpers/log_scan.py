@@ -228,10 +228,10 @@ def _threads(block: Block) -> tuple[Ints, Ints]:
         digit = block.a[block.ends[left] - shift].astype(np.int64) - 48
         more = (digit >= 0) & (digit <= 9) & (room[left] >= shift)
         left, value = left[more], value[more] + digit[more] * 10 ** (shift - 1)
-        before = block.ends[left] - shift - len(_MARK)
-        ready = block.a[before] == _MARK[0]
-        ready[ready] = block.equal(before[ready], _MARK)
-        thread[left[ready]], mark[left[ready]] = value[ready], before[ready]
+        place = block.ends[left] - shift - len(_MARK)
+        ready = block.a[place] == _MARK[0]
+        ready[ready] = block.equal(place[ready], _MARK)
+        thread[left[ready]], mark[left[ready]] = value[ready], place[ready]
         left, value = left[~ready], value[~ready]
         if not len(left):
             break
@@ -245,7 +245,7 @@ def _continues(lines: _Lines, closes: Bools, envoy: Bools) -> Bools:
     at = np.maximum(start, 0)
     closed = np.cumsum(closes)
     # Closing marks from the first line up to the line before this one.
-    before = closed - closes - (closed[at] - closes[at])
+    before: Ints = closed - closes - (closed[at] - closes[at])
     is_open = lines.open_ended[at] | ((before == 0) & envoy[at])
     goes_on: Bools = ~lines.begins & (start >= 0) & is_open
     return goes_on

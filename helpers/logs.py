@@ -183,11 +183,14 @@ def _join(parts: list[log_scan.Columns], name: str) -> npt.NDArray[Any]:
     return np.concatenate([getattr(part, name) for part in parts])
 
 
-def _category(codes: npt.NDArray[np.int64], values: list[str | None]) -> pd.Categorical:
+def _category(codes: npt.NDArray[np.int32], values: list[str | None]) -> pd.Categorical:
     """A categorical from codes into `values`, where several codes may mean one value."""
     names = sorted({value for value in values if value is not None})
     index = {name: number for number, name in enumerate(names)}
-    table = np.array([-1 if value is None else index[value] for value in values], dtype=np.int64)
+    table = np.array(
+        [-1 if value is None else index[value] for value in values],
+        dtype=np.min_scalar_type(-max(len(names), 1)),
+    )
     dtype = pd.CategoricalDtype(pd.Index(names, dtype="str"))
     return pd.Categorical.from_codes(table[codes], dtype=dtype)
 
@@ -222,7 +225,7 @@ def _direction(cluster: str) -> str | None:
 
 def _frame(scanner: log_scan.Scanner, parts: list[log_scan.Columns]) -> pd.DataFrame:
     parts = parts or [log_scan.empty()]
-    kind = _join(parts, "kind").astype(np.int64)
+    kind = _join(parts, "kind")
     time = _join(parts, "time").astype("datetime64[ns]")
     time[kind == log_scan.MALFORMED] = np.datetime64("NaT")
     thread, duration = _join(parts, "thread"), _join(parts, "duration")
@@ -234,14 +237,18 @@ def _frame(scanner: log_scan.Scanner, parts: list[log_scan.Columns]) -> pd.DataF
     head, prefix = _join(parts, "head"), _join(parts, "prefix")
     request, response = _join(parts, "request"), _join(parts, "response")
     cluster = _join(parts, "cluster")
-    statuses = np.array([int(code or -1) for code, _, _ in responses])[response]
+    statuses = np.array([int(code or -1) for code, _, _ in responses], dtype=np.int16)[response]
 
     def texts(name: str) -> pd.api.extensions.ExtensionArray:
-        return pd.array(_join(parts, name), dtype="str")
+        dtype = pd.StringDtype(na_value=np.nan)
+        values = _join(parts, name)
+        if dtype.storage == "python":  # checks what pd.array would convert value by value
+            return pd.arrays.StringArray(values, dtype=dtype)  # type: ignore[call-arg]
+        return pd.array(values, dtype=dtype)
 
     columns: dict[str, Any] = {
         "line": _join(parts, "line"),
-        "lines": _join(parts, "lines").astype(np.int32),
+        "lines": _join(parts, "lines"),
         "time": pd.DatetimeIndex(time, tz="UTC"),
         "kind": pd.Categorical.from_codes(kind, pd.Index(log_scan.KINDS)),
         "level": _category(head, [level for level, _, _ in heads]),
@@ -253,7 +260,7 @@ def _frame(scanner: log_scan.Scanner, parts: list[log_scan.Columns]) -> pd.DataF
         "thread": pd.array(pd.arrays.IntegerArray(thread, thread < 0)),
         "method": _category(request, [method for method, _ in requests]),
         "path": _category(request, [path for _, path in requests]),
-        "status": pd.arrays.IntegerArray(statuses.astype(np.int16), statuses < 0),
+        "status": pd.arrays.IntegerArray(statuses, statuses < 0),
         "flags": _category(response, [flags or None for _, flags, _ in responses]),
         "details": _category(response, [details or None for _, _, details in responses]),
         "duration_ms": np.where(duration < 0, np.nan, duration),

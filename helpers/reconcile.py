@@ -15,25 +15,21 @@ inference, and the only one made here.
 from __future__ import annotations
 
 import html
-import re
 import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from helpers import logs
+from helpers import logs, tags
 from helpers.errors import BadInput
 from helpers.mesh.base import Mesh
+from helpers.tags import TAG, Counts
 
 Match = Literal["auto", "CLIENT_AND_SERVER", "SERVER", "CLIENT"]
-Counts = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
-#: The tag at the end of a User-Agent: run and number, such as ``req/3fa9c1d2-000017``.
-TAG = re.compile(r"\breq/([0-9a-z]{8}-[0-9]{6,})")
+__all__ = ["TAG", "VERDICTS", "Match", "Reconciliation", "reconcile", "settled"]
 
 VERDICTS = ("ok", "missing", "duplicated", "unconfirmed", "unanswered")
 _EXPLAINED = {
@@ -140,25 +136,6 @@ class Reconciliation:
         return f"<div style='overflow-x:auto'>{''.join(parts)}</div>"
 
 
-def _positions(texts: pd.Series[str], index: pd.Index) -> tuple[Counts, Flags]:
-    """The row of `index` that each text's tag names (-1: none), and which texts have a tag.
-
-    Nearly every text ends with its tag, so the ends are looked up first, all at once, and
-    only what is left is searched.
-    """
-    values = texts.to_numpy(dtype=object, na_value="")
-    size = len("req/") + (len(index[0]) if len(index) else 0)
-    ends = pd.Index([text[-size:] for text in values], dtype=object)
-    positions = ("req/" + index.astype(object)).get_indexer(ends).astype(np.int64)
-    tagged = positions >= 0
-    rest = np.flatnonzero(~tagged)
-    found = [TAG.search(text) for text in values[rest]]
-    tagged[rest] = [match is not None for match in found]
-    named = pd.Index([match[1] if match else "" for match in found], dtype="str")
-    positions[rest] = index.get_indexer(named)
-    return positions, tagged
-
-
 def _count(positions: Counts, size: int) -> Counts:
     return np.bincount(positions[positions >= 0], minlength=size).astype(np.int64)
 
@@ -168,7 +145,7 @@ def _access_counts(
 ) -> tuple[Counts, Counts]:
     """How many inbound and outbound access lines each request has."""
     rows = (log["kind"] == "access").to_numpy()
-    positions, tagged = _positions(log["user_agent"][rows], index)
+    positions, tagged = tags.positions(log["user_agent"][rows], index)
     if "request_id" in sent.columns and not tagged.all():
         # An application that does not hand the User-Agent on may still hand on the request id.
         ids = pd.Index(sent["request_id"].astype("str"))
@@ -232,7 +209,7 @@ def reconcile(
             fix="pass each run once: drop_duplicates('id')",
         )
     lines = logs.plugin_lines(log[["kind", "plugin", "text"]], plugin)
-    positions, tagged = _positions(lines["text"], index)
+    positions, tagged = tags.positions(lines["text"], index)
     logged = _count(positions, len(index))
     inbound, outbound = _access_counts(log, sent, index)
     mode: Match = _infer(logged, inbound, outbound) if match == "auto" else match

@@ -9,7 +9,6 @@ req/3fa9c1d2-000017``: run and number. The same id goes into ``x-workbook-id``, 
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import queue
 import re
@@ -17,19 +16,20 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import httpx
-import numpy as np
 import pandas as pd
 
-from helpers import files, paths
+from helpers import files, paths, traffic_input, traffic_record
 from helpers.errors import BadInput, Cancelled, WorkbookError
 from helpers.mesh.base import Mesh
 from helpers.progress import Progress
+from helpers.traffic_record import Request, last, last_path
+
+__all__ = ["TrafficCancelled", "last", "last_path", "send"]
 
 MAX_COUNT = 100_000
 MAX_RATE = 5_000.0
@@ -38,7 +38,6 @@ MAX_CONCURRENCY = 256
 #: How long requests under way may still take once the learner pressed Stop, in seconds.
 _GRACE = 2.0
 
-Agents = str | bytes | Sequence[str | bytes] | Mapping[str, float]
 
 
 class TrafficCancelled(Cancelled):
@@ -47,31 +46,8 @@ class TrafficCancelled(Cancelled):
     sent: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One request and, once it is over, its outcome."""
-
-    id: str
-    agent: bytes
-    request_id: str
-    time: float = 0.0  # seconds since the epoch
-    late_ms: float = 0.0
-    status: int = 0
-    latency_ms: float = float("nan")
-    error: str = ""
-
-    @property
-    def user_agent(self) -> bytes:
-        return self.agent + b" req/" + self.id.encode("ascii")
-
-
 #: Sends one request with these headers; the status, and an error text when there was none.
 Sender = Callable[[Mapping[str, bytes]], tuple[int, str]]
-
-
-def last_path() -> Path:
-    """Where the last run is kept, also when it was cancelled: a CSV with `send`'s columns."""
-    return paths.state() / "traffic" / "last.csv"
 
 
 def send(
@@ -81,7 +57,7 @@ def send(
     rate: float | None = 50.0,
     concurrency: int = 4,
     path: str = "/productpage",
-    user_agents: Agents = ("MyTestClient",),
+    user_agents: traffic_input.Agents = ("MyTestClient",),
     headers: Mapping[str, str | bytes] | None = None,
     container: str = "istio-proxy",
     service: str = "productpage",
@@ -118,22 +94,22 @@ def send(
         BadInput: an argument outside its range.
         TrafficCancelled: interrupted; its `sent` has the rows so far.
     """
-    _check("count", count, 1, MAX_COUNT, whole=True)
-    _check("concurrency", concurrency, 1, MAX_CONCURRENCY, whole=True)
-    _check("timeout", timeout, 0.001, 300)
+    traffic_input.check("count", count, 1, MAX_COUNT, whole=True)
+    traffic_input.check("concurrency", concurrency, 1, MAX_CONCURRENCY, whole=True)
+    traffic_input.check("timeout", timeout, 0.001, 300)
     if rate is not None:
-        _check("rate", rate, 0.001, MAX_RATE)
+        traffic_input.check("rate", rate, 0.001, MAX_RATE)
     if not re.fullmatch(r"/[!-~]*", path):
         raise BadInput(
             f"path={path!r} is not a path",
             cause="it must begin with '/' and hold only printable ASCII without spaces",
             fix="write for example path='/productpage'; percent-encode other characters",
         )
-    extra = {name: _header(name, value) for name, value in (headers or {}).items()}
-    agents = _agents(user_agents)
+    extra = {name: traffic_input.header(name, value) for name, value in (headers or {}).items()}
+    agents = traffic_input.agents(user_agents)
     run = secrets.token_hex(4)
     plan = [
-        _Request(f"{run}-{number:06d}", next(agents), str(uuid.uuid4()))
+        Request(f"{run}-{number:06d}", next(agents), str(uuid.uuid4()))
         for number in range(1, count + 1)
     ]
     if container == "istio-proxy":
@@ -192,16 +168,16 @@ class _Run:
     """One run: workers send, the caller's thread collects and shows the progress."""
 
     def __init__(
-        self, plan: list[_Request], workers: list[Sender], rate: float | None,
+        self, plan: list[Request], workers: list[Sender], rate: float | None,
         timeout: float, progress: bool,
     ) -> None:
         self._plan, self._workers, self._rate, self._timeout = plan, workers, rate, timeout
         self._next = itertools.count()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._done: queue.SimpleQueue[tuple[int, _Request]] = queue.SimpleQueue()
-        self._under_way: dict[int, _Request] = {}
-        self._rows: dict[int, _Request] = {}
+        self._done: queue.SimpleQueue[tuple[int, Request]] = queue.SimpleQueue()
+        self._under_way: dict[int, Request] = {}
+        self._rows: dict[int, Request] = {}
         self._progress = Progress(len(plan), "requests", show=progress)
         self._start = 0.0
 
@@ -228,10 +204,10 @@ class _Run:
                 self._rows[number] = request
             for number, request in self._under_way.items():
                 self._rows.setdefault(number, replace(request, error="cancelled"))
-        frame = _frame([self._rows[number] for number in sorted(self._rows)])
+        frame = traffic_record.frame([self._rows[number] for number in sorted(self._rows)])
         answered = int(frame["status"].notna().sum())
         self._progress.finish(f"{len(frame)} sent, {answered} answered")
-        files.write_atomic(last_path(), _csv(frame))
+        files.write_atomic(last_path(), traffic_record.csv(frame))
         if interrupted:
             error = TrafficCancelled(
                 f"stopped after {len(frame)} of {len(self._plan)} requests",
@@ -290,109 +266,3 @@ class _Run:
         self._done.put((number, replace(request, status=status, latency_ms=latency, error=error)))
         with self._lock:
             del self._under_way[number]
-
-
-def last() -> pd.DataFrame:
-    """The last run, read from `last_path()`; columns as `send` returns them.
-
-    Raises:
-        BadInput: there was no run yet.
-    """
-    try:
-        text = last_path().read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise BadInput(
-            f"there is no {paths.shown(last_path())}",
-            cause="no traffic was sent in this state folder yet",
-            fix="call traffic.send(mesh) first",
-        ) from error
-    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601").astype(
-        "datetime64[ns, UTC]"
-    )
-    frame["status"] = pd.to_numeric(frame["status"]).astype("Int16")
-    for name in ("latency_ms", "late_ms"):
-        frame[name] = pd.to_numeric(frame[name]).astype("float64")
-    return frame
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
-
-
-def _frame(rows: Sequence[_Request]) -> pd.DataFrame:
-    def text(value: bytes) -> str:
-        return value.decode("utf-8", "backslashreplace")
-
-    def texts(values: list[str]) -> pd.api.extensions.ExtensionArray:
-        return pd.array(values, dtype="str")
-
-    status = np.array([row.status for row in rows], dtype=np.int16)
-    times = np.array([int(row.time * 1e9) for row in rows], dtype="int64").astype("M8[ns]")
-    return pd.DataFrame(
-        {
-            "id": texts([row.id for row in rows]),
-            "time": pd.DatetimeIndex(times, tz="UTC"),
-            "status": pd.arrays.IntegerArray(status, status == 0),
-            "latency_ms": np.array([row.latency_ms for row in rows], dtype=float),
-            "user_agent": texts([text(row.user_agent) for row in rows]),
-            "agent": texts([text(row.agent) for row in rows]),
-            "error": texts([row.error for row in rows]),
-            "request_id": texts([row.request_id for row in rows]),
-            "late_ms": np.array([row.late_ms for row in rows], dtype=float),
-        }
-    )
-
-
-def _check(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
-    kinds: tuple[type, ...] = (int, np.integer) if whole else (int, float, np.number)
-    ok = isinstance(value, kinds) and not isinstance(value, bool)
-    if not ok or not low <= float(value) <= high:  # type: ignore[arg-type]
-        raise BadInput(
-            f"{name}={value!r} is outside what send takes",
-            cause=f"{name} is {'a whole number' if whole else 'a number'} "
-            f"from {low:,g} to {high:,g}",
-            fix=f"choose a {name} in that range",
-        )
-
-
-def _header(name: str, value: str | bytes) -> bytes:
-    raw = value.encode("utf-8") if isinstance(value, str) else bytes(value)
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\0\r\n]", raw):
-        raise BadInput(
-            f"header {name!r}: {value!r} cannot be sent",
-            cause="a header's name is a token, and no line break or NUL may stand in its value",
-            fix="take these characters out",
-        )
-    return raw.strip(b" \t")
-
-
-def _agents(agents: Agents) -> Iterator[bytes]:
-    """User-Agents without end: in turn, or spread evenly by weight."""
-    if isinstance(agents, str | bytes):
-        agents = (agents,)
-    weights = (
-        {_header("User-Agent", name): float(weight) for name, weight in agents.items()}
-        if isinstance(agents, Mapping)
-        else None
-    )
-    names = list(weights) if weights else [_header("User-Agent", name) for name in agents]
-    if not names or not all(names) or (weights and not all(0 < w < 1e9 for w in weights.values())):
-        raise BadInput(
-            f"user_agents={agents!r} names no client to send as",
-            cause="it needs one name or more, none empty, and weights above 0",
-            fix="pass for example user_agents=('MyTestClient', 'curl/8')",
-        )
-    return _spread(names, weights) if weights else itertools.cycle(names)
-
-
-def _spread(names: list[bytes], weights: Mapping[bytes, float]) -> Iterator[bytes]:
-    # Smooth weighted round robin: each turn all gain their weight, the richest goes and pays.
-    total = sum(weights.values())
-    credit = dict.fromkeys(names, 0.0)
-    while True:
-        for name in names:
-            credit[name] += weights[name]
-        chosen = max(names, key=lambda name: credit[name])
-        credit[chosen] -= total
-        yield chosen

@@ -111,6 +111,40 @@ def test_an_access_line_tells_its_direction(cluster: str, direction: str | None)
     assert (None if pd.isna(row["direction"]) else row["direction"]) == direction
 
 
+def test_an_access_line_without_response_code_details_is_an_access_line() -> None:
+    row = only(
+        '[2026-11-22T21:08:49.680Z] "GET /productpage HTTP/1.1" 500 NFCF  - "-" 0 0 0 - "-" '
+        '"MyTestClient" "16614f29-969f-4281-be19-0bb990baeeef" "productpage:9080" "-" '
+        "inbound|9080|| - 127.0.0.1:44313 127.0.0.1:49786 - default"
+    )
+    assert (row["kind"], row["status"], row["flags"]) == ("access", 500, "NFCF")
+    assert pd.isna(row["details"])
+    assert (row["user_agent"], row["direction"]) == ("MyTestClient", "inbound")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_message_that_ends_in_a_line_break_loses_it(newline: str) -> None:
+    frame = logs.parse(
+        "2026-11-22T19:32:40.622254Z\twarning\tenvoy config source/a.cc:1\t"
+        "Filesystem config update rejected: Error adding/updating listener(s) 0.0.0.0_9080: "
+        f"Invalid path: /etc/x.wasm{newline}\tthread=18777{newline}{access()}"
+    )
+    assert frame["kind"].tolist() == ["envoy", "access"]
+    assert frame["lines"].tolist() == [2, 1]
+    assert frame["thread"].iloc[0] == 18777
+    assert frame["text"].iloc[0].endswith("Invalid path: /etc/x.wasm")
+
+
+def test_texts_alike_in_length_and_head_are_told_apart_in_any_number() -> None:
+    texts = [f"{'é' if n % 7 == 0 else 'ee'}{n:04d}" for n in range(100)]
+    heads = [f"{WASM[:-1]}{n}\twasm log p{n}: " for n in range(100)]
+    frame = logs.parse("".join(f"{heads[n]}{texts[n]}\tthread={n}\n" for n in range(100)))
+    assert frame["text"].tolist() == texts
+    assert frame["plugin"].tolist() == [f"p{n}" for n in range(100)]
+    assert frame["source"].str.endswith("cc:11599").sum() == 1
+    assert frame["thread"].tolist() == list(range(100))
+
+
 def test_quotes_in_a_user_agent_do_not_shift_the_fields() -> None:
     row = only(access(agent='a "quoted" one'))
     assert (row["user_agent"], row["request_id"]) == ('a "quoted" one', "REQUEST-ID")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from helpers import logs, reconcile
 from helpers.errors import BadInput
+from helpers.mesh.base import LogText
 
 RUN = "3fa9c1d2"
 
@@ -109,6 +112,52 @@ def test_lines_of_another_run_and_untagged_lines_are_counted_apart() -> None:
 def test_a_call_whose_user_agent_was_dropped_is_found_by_its_request_id() -> None:
     found = run(sent(1), plugin(1) + access(1) + out(1, agent="python-requests/2"))
     assert found.totals["access_outbound"] == 1
+
+
+def test_runs_are_told_apart_and_seven_digits_are_a_number_too() -> None:
+    frame = sent(3)
+    frame["id"] = ["aaaaaaaa-000001", "bbbbbbbb-000001", "aaaaaaaa-1000001"]
+    lines = [f"{plugin(1, run='aaaaaaaa')}", f"{plugin(1, run='bbbbbbbb') * 2}"]
+    found = run(frame, *lines, plugin(1000001, run="aaaaaaaa") * 3)
+    assert found.frame["logged"].tolist() == [1, 2, 3]
+
+
+class SlowLog:
+    """A mesh whose log holds one more of its parts each time that it is read."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts, self.reads = parts, 0
+        self.asked: list[tuple[str | None, float | None]] = []
+
+    def logs(self, pod: str | None = None, *, since: float | None = None) -> LogText:
+        self.reads += 1
+        self.asked.append((pod, since))
+        return LogText(lines=tuple("".join(self.parts[: self.reads]).splitlines()))
+
+
+def settle(mesh: SlowLog, frame: pd.DataFrame, **options: Any) -> reconcile.Reconciliation:
+    return reconcile.settled(mesh, frame, **options)  # type: ignore[arg-type]
+
+
+def test_settled_reads_again_until_the_access_log_was_flushed() -> None:
+    mesh = SlowLog(plugin(1), access(1), "")
+    found = settle(mesh, sent(1), timeout=60, pod="deploy/productpage-v1")
+    assert (found.balanced, mesh.reads) == (True, 2)
+    start = pd.Timestamp("2026-11-22", tz="UTC").timestamp()
+    assert mesh.asked == [("deploy/productpage-v1", start - 1)] * 2
+
+
+def test_settled_reports_what_is_still_missing_in_the_end() -> None:
+    mesh = SlowLog(access(1), access(2))
+    found = settle(mesh, sent(2), timeout=0)
+    assert (found.balanced, mesh.reads) == (False, 1)
+    assert found.totals["missing"] == 2
+
+
+def test_settled_does_not_wait_where_nothing_was_sent() -> None:
+    mesh = SlowLog("")
+    assert not settle(mesh, sent(0), timeout=60).balanced
+    assert mesh.asked == [(None, None)]
 
 
 @pytest.mark.parametrize(
