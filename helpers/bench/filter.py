@@ -27,16 +27,18 @@ Rounds = Mapping[tuple[str, str], Sequence[Load]]
 
 def bench(
     *,
-    rounds: int = 7,
-    seconds: float = 1.5,
+    rounds: int = 13,
+    seconds: float = 1.0,
     say: Callable[[str], None] = lambda _: None,
     folder: Path | None = None,
 ) -> Measured:
     """Load every filter at every level in turn, `rounds` times over.
 
     Args:
-        rounds: cycles; in each, every combination is loaded once, in another order.
-        seconds: of each load.
+        rounds: cycles; in each, every combination is loaded once, from another start. Many
+            short loads find a filter and what it is compared with on an equally busy machine;
+            few long ones do not.
+        seconds: of each load; wrk cannot do with less than one.
         say: told how far it is.
         folder: another place for the state, for tests.
     """

@@ -43,7 +43,8 @@ def bench(
             Figure(name="memory above an idle process, peak", unit="MB",
                    ours=Spread.of([found["peak_growth_mb"]]), goal=GOAL_MB),
         ),
-        bars=Bars.of("A log line parsed, joined and counted", {"ours": found["us_per_line"], "naive": found["naive_us_per_line"]},
+        bars=Bars.of("A log line parsed, joined and counted",
+                     {"ours": found["us_per_line"], "naive": found["naive_us_per_line"]},
                      unit="µs a line", baseline="ours"),
         notes=(
             f"medians of {rounds} runs; the naive way read {naive_lines:,} of the lines in "
