@@ -49,6 +49,7 @@ class Extension:
     wasm: Mapping[str, Any] | None = None
     lua: Mapping[str, Any] | None = None
     source: str = field(default="", compare=False)
+    uid: str = field(default="", compare=False)
 
     @property
     def config_name(self) -> str:
@@ -71,6 +72,7 @@ def extension(obj: Mapping[str, Any]) -> Extension:
     selector = spec.get("selector")
     return Extension(
         name=meta["name"] + (TRANSLATED if translated else ""),
+        uid=meta.get("uid", ""),
         namespace=meta["namespace"],
         created=meta.get("creationTimestamp", ""),
         resource_version=str(meta.get("resourceVersion", "")),

@@ -7,6 +7,7 @@ nothing happens twice, and a kernel restart loses nothing.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import time
@@ -98,10 +99,8 @@ class Kubelet:
             self._watch(pod)
             if pod.state == "pending":
                 self._mount(pod)
-            elif pod.state in ("starting", "ready") and volumes.refresh(
-                pod, self._store, self.pods, now=sync_now
-            ):
-                self.pods.save(pod)
+            elif pod.state in ("starting", "ready"):
+                self._refresh(pod, now=sync_now)
         for pod in self.pods.all():
             if pod.state == "starting":
                 self._start(pod)
@@ -110,8 +109,7 @@ class Kubelet:
 
     def sync(self, pod: Pod) -> None:
         """Bring changed ConfigMaps into one pod at once."""
-        if volumes.refresh(pod, self._store, self.pods, now=True):
-            self.pods.save(pod)
+        self._refresh(pod, now=True)
 
     def stop(self, pod: Pod) -> None:
         """End a pod's processes and forget it."""
@@ -225,6 +223,12 @@ class Kubelet:
             return
         pod.state, pod.reason = "starting", ""
         self.pods.save(pod)
+
+    def _refresh(self, pod: Pod, *, now: bool) -> None:
+        before = copy.deepcopy(pod.mounted)
+        volumes.refresh(pod, self._store, self.pods, now=now)
+        if pod.mounted != before:  # when a change was first noticed counts, too
+            self.pods.save(pod)
 
     def _start(self, pod: Pod) -> None:
         """Start what does not run yet; mark the pod ready once everything answers."""

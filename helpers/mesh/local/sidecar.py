@@ -123,8 +123,8 @@ class Sidecar:
             world.extensions, namespace=self.pod.namespace, labels=self.pod.labels
         )
         wanted = {ext.resource_name: ext for ext in chosen if ext.wasm is not None}
-        for name, ext in wanted.items():
-            if self._write_ecds(name, istiod.ecds(ext)):
+        for ext in wanted.values():
+            if self._write_ecds(self._ecds_folder(ext), istiod.ecds(ext)):
                 changed.add("ecds")
         if files.write_json_plain(self._xds("cds"), xds.discovery(self._clusters(world))):
             changed.add("cds")
@@ -133,18 +133,20 @@ class Sidecar:
             changed.add("rds")
         if files.write_json_plain(self._xds("lds"), xds.discovery(self._listeners(world))):
             changed.add("lds")
-        self._forget({self._ecds_folder(name).name for name in wanted})
+        self._forget({self._ecds_folder(ext).name for ext in wanted.values()})
         return changed
 
     def _xds(self, part: str) -> Path:
         return self.files.xds / part / f"{part}.json"
 
-    def _ecds_folder(self, name: str) -> Path:
-        # One folder a resource: a watched folder wakes every subscription in it.
-        return self.files.xds / "ecds" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    def _ecds_folder(self, ext: istiod.Extension) -> Path:
+        # One folder a resource: a watched folder wakes every subscription in it. A plugin that
+        # was deleted and made again has another uid, hence another folder: a listener that
+        # still drains keeps the old subscription, whose last content the new one must not get.
+        key = f"{ext.resource_name} {ext.uid}"
+        return self.files.xds / "ecds" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
-    def _write_ecds(self, name: str, resource: dict[str, Any]) -> bool:
-        folder = self._ecds_folder(name)
+    def _write_ecds(self, folder: Path, resource: dict[str, Any]) -> bool:
         source = folder / "istiod.json"
         text = json.dumps(resource, indent=1, ensure_ascii=False) + "\n"
         if source.exists() and source.read_text(encoding="utf-8") == text:
@@ -205,7 +207,7 @@ class Sidecar:
         ]
 
     def _ecds_source(self, ext: istiod.Extension, side: str) -> dict[str, Any]:
-        path = self._ecds_folder(ext.resource_name) / side / "ecds.json"
+        path = self._ecds_folder(ext) / side / "ecds.json"
         # 0: wait for ever. istiod says the same, since a plugin may guard the workload.
         return {**xds.path_source(path), "initial_fetch_timeout": "0s"}
 

@@ -45,7 +45,9 @@ class EnvoyVerbs(Core):
             text = side.admin.get("/config_dump?include_eds")
             ports = side.ports()
         # The prefix is an accident of this computer: a learner reads the container's paths.
-        dump = json.loads(text.replace(json.dumps(str(side.files.root))[1:-1], ""))
+        # Envoy writes letters beyond ASCII as they are, and quotes and backslashes escaped.
+        prefix = json.dumps(str(side.files.root), ensure_ascii=False)[1:-1]
+        dump = json.loads(text.replace(prefix, ""))
         if what == "listener":
             return table(
                 ("NAME", "ADDRESSES", "PORT", "MATCH", "DESTINATION"),
