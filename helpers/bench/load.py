@@ -9,7 +9,6 @@ import re
 import selectors
 import shutil
 import socket
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +72,7 @@ def round_of_load(server: psutil.Process, port: int, *, seconds: float, using: s
     """
     before = cpu_seconds(server)
     if using == "own":
-        argv = [sys.executable, "-m", "helpers.bench.load", str(port), str(seconds)]
-        requests, took = _counts(shell.run(argv, timeout=seconds + 60).output)
+        requests, took = drive(port, seconds)
     else:
         requests, took = _wrk(Path(using), port, seconds)
     cpu = cpu_seconds(server) - before
@@ -123,11 +121,6 @@ def read_wrk(said: str) -> tuple[int, float]:
             detail=said,
         )
     return int(found[1]), float(found[2]) * _WRK_SECONDS[found[3]]
-
-
-def _counts(said: str) -> tuple[int, float]:
-    count, took = said.split()[-2:]
-    return int(count), float(took)
 
 
 def drive(port: int, seconds: float, *, connections: int = CONNECTIONS) -> tuple[int, float]:
@@ -221,8 +214,3 @@ def _check(answer: bytes) -> None:
         raise CommandFailed(f"the server answered {line!r}, not 200",
                             cause="the plugin failed, or the route is wrong",
                             fix="read Envoy's log")
-
-
-if __name__ == "__main__":
-    _requests, _seconds = drive(int(sys.argv[1]), float(sys.argv[2]))
-    sys.stdout.write(f"{_requests} {_seconds}\n")
