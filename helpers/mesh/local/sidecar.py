@@ -109,32 +109,40 @@ class Sidecar:
             Whether anything changed.
         """
         before = self._counters()
-        changed = self._write(world)
-        if changed:
-            self._settle(before, changed)
-        return bool(changed)
+        owed = self._write(world)
+        if owed:
+            self._settle(before, owed)
+        return bool(owed)
 
     # -- files ------------------------------------------------------------------------------
 
-    def _write(self, world: World) -> set[str]:
-        """Write what differs; which parts did: "ecds", "cds", "rds", "lds"."""
-        changed: set[str] = set()
+    def _write(self, world: World) -> dict[str, int]:
+        """Write what differs.
+
+        Returns:
+            For each part that did ("ecds", "cds", "rds", "lds"): how many answers Envoy owes.
+        """
+        owed: dict[str, int] = {}
         chosen = istiod.all_for_workload(
             world.extensions, namespace=self.pod.namespace, labels=self.pod.labels
         )
+        chains = {side: self._chain(world, side) for side in _SIDES}
         wanted = {ext.resource_name: ext for ext in chosen if ext.wasm is not None}
         for ext in wanted.values():
-            if self._write_ecds(self._ecds_folder(ext), istiod.ecds(ext)):
-                changed.add("ecds")
+            changed = self._write_ecds(self._ecds_folder(ext), istiod.ecds(ext))
+            if changed:
+                # Only a direction that has the filter is subscribed to its file.
+                subscribed = sum(ext in chains[side] for side in changed)
+                owed["ecds"] = owed.get("ecds", 0) + subscribed
         if files.write_json_plain(self._xds("cds"), xds.discovery(self._clusters(world))):
-            changed.add("cds")
+            owed["cds"] = 1
         listed = outbound_ports(world.services).get(APP_PORT, {})
         if files.write_json_plain(self._xds("rds"), xds.discovery([xds.routes(APP_PORT, listed)])):
-            changed.add("rds")
-        if files.write_json_plain(self._xds("lds"), xds.discovery(self._listeners(world))):
-            changed.add("lds")
+            owed["rds"] = 0  # routes are read with their listener
+        if files.write_json_plain(self._xds("lds"), xds.discovery(self._listeners(chains))):
+            owed["lds"] = 1
         self._forget({self._ecds_folder(ext).name for ext in wanted.values()})
-        return changed
+        return owed
 
     def _xds(self, part: str) -> Path:
         return self.files.xds / part / f"{part}.json"
@@ -146,23 +154,24 @@ class Sidecar:
         key = f"{ext.resource_name} {ext.uid}"
         return self.files.xds / "ecds" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
-    def _write_ecds(self, folder: Path, resource: dict[str, Any]) -> bool:
+    def _write_ecds(self, folder: Path, resource: dict[str, Any]) -> list[str]:
+        """Write a plugin's file for each direction; the directions whose file changed."""
         source = folder / "istiod.json"
         text = json.dumps(resource, indent=1, ensure_ascii=False) + "\n"
         if source.exists() and source.read_text(encoding="utf-8") == text:
-            return False
+            return []
         local = agent.to_local(
             resource,
             root=self.files.root,
             cache=self.files.folder / "wasm-cache",
             log=self.files.log,
         )
+        document = xds.discovery([local])
         changed = [
-            files.write_json_plain(folder / side / "ecds.json", xds.discovery([local]))
-            for side in _SIDES
+            side for side in _SIDES if files.write_json_plain(folder / side / "ecds.json", document)
         ]
         files.write_atomic(source, text)
-        return any(changed)
+        return changed
 
     def _forget(self, keep: set[str]) -> None:
         for folder in (self.files.xds / "ecds").glob("*"):
@@ -184,23 +193,25 @@ class Sidecar:
             ]
         return found
 
-    def _listeners(self, world: World) -> list[dict[str, Any]]:
-        def chain(inbound: bool) -> list[dict[str, Any]]:
-            found = istiod.for_listener(
-                world.extensions,
-                namespace=self.pod.namespace,
-                labels=self.pod.labels,
-                inbound=inbound,
-                port=APP_PORT,
-            )
-            side = _SIDES[0] if inbound else _SIDES[1]
-            return [istiod.http_filter(ext, self._ecds_source(ext, side)) for ext in found]
+    def _chain(self, world: World, side: str) -> list[istiod.Extension]:
+        return istiod.for_listener(
+            world.extensions,
+            namespace=self.pod.namespace,
+            labels=self.pod.labels,
+            inbound=side == _SIDES[0],
+            port=APP_PORT,
+        )
 
+    def _listeners(self, chains: Mapping[str, list[istiod.Extension]]) -> list[dict[str, Any]]:
+        inbound, outbound = (
+            [istiod.http_filter(ext, self._ecds_source(ext, side)) for ext in chains[side]]
+            for side in _SIDES
+        )
         return [
-            xds.inbound_listener(port=APP_PORT, extensions=chain(True), access_log=self.files.log),
+            xds.inbound_listener(port=APP_PORT, extensions=inbound, access_log=self.files.log),
             xds.outbound_listener(
                 port=APP_PORT,
-                extensions=chain(False),
+                extensions=outbound,
                 access_log=self.files.log,
                 rds=self._xds("rds"),
             ),
@@ -230,17 +241,21 @@ class Sidecar:
             r"|extension_config_discovery\.)"
         )
 
-    def _settle(self, before: Mapping[str, int], changed: set[str]) -> None:
+    def _settle(self, before: Mapping[str, int], owed: Mapping[str, int]) -> None:
+        """Wait until Envoy has taken or refused everything, or the time is up."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
             now = self._counters()
-            if all(_answered(part, before, now) for part in changed) and not now.get(
-                "listener_manager.total_listeners_warming"
-            ):
+            answered = all(
+                _answers(part, now) - _answers(part, before) >= count
+                for part, count in owed.items()
+            )
+            if answered and not now.get("listener_manager.total_listeners_warming"):
                 return
             time.sleep(0.02)
 
 
+#: The counters that move when Envoy has taken or refused an update.
 _ANSWERS = {
     "lds": ("listener_manager.lds.update_success", "listener_manager.lds.update_rejected"),
     "cds": ("cluster_manager.cds.update_success", "cluster_manager.cds.update_rejected"),
@@ -248,16 +263,11 @@ _ANSWERS = {
 }
 
 
-def _answered(part: str, before: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    """Whether Envoy has taken or refused an update of one part since `before`."""
+def _answers(part: str, stats: Mapping[str, int]) -> int:
     endings = _ANSWERS.get(part)
-    if endings is None:  # routes are read with their listener
-        return True
-
-    def total(stats: Mapping[str, int]) -> int:
-        return sum(value for name, value in stats.items() if name.endswith(endings))
-
-    return total(now) > total(before)
+    if endings is None:
+        return 0
+    return sum(value for name, value in stats.items() if name.endswith(endings))
 
 
 def _bare(path: Path) -> list[dict[str, Any]]:

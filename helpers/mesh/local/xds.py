@@ -201,8 +201,8 @@ def _listener(name: str, *, chain: str, hcm: dict[str, Any], direction: str) -> 
         "address": _address("127.0.0.1", 0),
         "traffic_direction": direction,
         "enable_reuse_port": False,
-        # Connections go to the workers in turn, so that "the first request on each worker"
-        # can be shown with two requests.
+        # A new connection goes to the worker that has the fewest open ones, so that clients
+        # who keep theirs are spread evenly; one curl after another mostly meets one worker.
         "connection_balance_config": {"exact_balance": {}},
         "filter_chains": [filter_chain],
     }
