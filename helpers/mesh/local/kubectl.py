@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from helpers import paths
+from helpers import manifests, paths
 from helpers.errors import BadInput, NotFound
 from helpers.mesh.base import Manifest
 from helpers.mesh.local import kinds
@@ -29,12 +29,15 @@ def create_configmap(name: str, from_file: Mapping[str, Path], namespace: str) -
 
 
 def apply(manifest: Manifest, found: Sequence[Mapping[str, Any]], namespace: str) -> str:
-    """The command; a manifest that is no file is named after its first object."""
+    """The command; a manifest that is no file stands in it whole, so that it can be pasted."""
     if isinstance(manifest, Path):
-        name = paths.shown(manifest)
-    else:
-        name = f"{str(found[0].get('kind', 'manifest')).lower()}.yaml" if found else "-"
-    return f"kubectl apply --server-side -f {shlex.quote(name)} -n {namespace}"
+        name = shlex.quote(paths.shown(manifest))
+        return f"kubectl apply --server-side -f {name} -n {namespace}"
+    text = manifests.to_yaml(*found)
+    end = "EOF"
+    while end in text.splitlines():  # a line of the text must not end it early
+        end += "_"
+    return f"kubectl apply --server-side -n {namespace} -f - <<'{end}'\n{text}{end}"
 
 
 def patch(kind: str, name: str, change: Mapping[str, Any], namespace: str) -> str:

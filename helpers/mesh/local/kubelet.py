@@ -1,4 +1,4 @@
-"""Deployment to pod: volumes, containers, rollout, restarts, events.
+"""Pods: volumes, containers, restarts, events.
 
 There is no controller in the background. Each call of the mesh first brings the pods up to
 date with the objects (`reconcile`), as if the controllers had worked in the meantime; so
@@ -11,44 +11,23 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from helpers import files
-from helpers.errors import BadManifest, MeshDown, NotFound, NotModelled
+from helpers.errors import MeshDown
 from helpers.mesh.local import agent, caretaker, volumes, xds
 from helpers.mesh.local.events import Events
 from helpers.mesh.local.objects import Store
-from helpers.mesh.local.pods import SIDECAR, Pod, Pods, suffix, template_hash
+from helpers.mesh.local.pods import SIDECAR, Pod, Pods
+from helpers.mesh.local.rollout import Rollout, bookinfo_app
 from helpers.mesh.local.services import endpoints, services
 from helpers.mesh.local.sidecar import Sidecar, World
 from helpers.processes import Registry, tail
 
-_APPS = ("productpage", "details", "reviews", "ratings")
 #: More crashes than this within the window, and a container is left in back-off.
 _CRASHES = 3
 _WINDOW_SECONDS = 60.0
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-
-
-def bookinfo_app(template: Mapping[str, Any]) -> tuple[str, str]:
-    """Which Bookinfo app, and which version, a pod template runs, by its image's name.
-
-    Raises:
-        NotModelled: another image: this computer has no container engine.
-    """
-    image = str(template["spec"]["containers"][0].get("image", ""))
-    name = image.rsplit("/", 1)[-1].split(":")[0].removeprefix("examples-bookinfo-")
-    app, _, version = name.partition("-")
-    if app not in _APPS:
-        raise NotModelled(
-            f"the local mesh does not run the image {image!r}",
-            cause="it has no container engine; it runs Bookinfo's apps "
-            f"({', '.join(_APPS)}) as small programs of its own",
-            fix="use a cluster for other images",
-        )
-    return app, version or "v1"
 
 
 class Kubelet:
@@ -60,6 +39,7 @@ class Kubelet:
         self._registry = registry
         self.pods = Pods(state)
         self.events = Events(state)
+        self._rollout = Rollout(store, self.pods, self.events, self.stop)
 
     # -- what others ask --------------------------------------------------------------------
 
@@ -94,7 +74,7 @@ class Kubelet:
         Args:
             sync_now: bring changed ConfigMaps into the pods without the kubelet's delay.
         """
-        self._deployments()
+        self._rollout.roll_out()
         for pod in self.pods.all():
             self._watch(pod)
             if pod.state == "pending":
@@ -104,7 +84,7 @@ class Kubelet:
         for pod in self.pods.all():
             if pod.state == "starting":
                 self._start(pod)
-        self._retire()
+        self._rollout.retire()
         self._push()
 
     def sync(self, pod: Pod) -> None:
@@ -117,98 +97,6 @@ class Kubelet:
             self._event(pod, "Normal", "Killing", f"Stopping container {container}")
             self._registry.stop(pod.process(container))
         self.pods.remove(pod)
-
-    # -- Deployments ------------------------------------------------------------------------
-
-    def _deployments(self) -> None:
-        wanted = {
-            (obj["metadata"]["namespace"], obj["metadata"]["name"]): obj
-            for obj in self._store.list("Deployment")
-        }
-        existing = self.pods.all()
-        for (namespace, name), obj in wanted.items():
-            if obj["spec"].get("replicas", 1) < 1:
-                continue
-            template = obj["spec"]["template"]
-            digest = template_hash(template)
-            mine = [p for p in existing if (p.namespace, p.deployment) == (namespace, name)]
-            if any(pod.hash == digest for pod in mine):
-                continue
-            self._create(namespace, name, template, digest)
-        for pod in existing:
-            owner = wanted.get((pod.namespace, pod.deployment))
-            if owner is None or owner["spec"].get("replicas", 1) < 1:
-                self.stop(pod)
-
-    def _create(self, namespace: str, name: str, template: dict[str, Any], digest: str) -> None:
-        labels = self._store.get("Namespace", None, namespace)["metadata"].get("labels") or {}
-        annotations = template.get("metadata", {}).get("annotations") or {}
-        app, _ = bookinfo_app(template)
-        pod = Pod(
-            name=f"{name}-{digest}-{suffix()}",
-            namespace=namespace,
-            deployment=name,
-            hash=digest,
-            template=template,
-            created=time.time(),
-            # One real Envoy on this computer: productpage's. The others run without.
-            sidecar=app == "productpage"
-            and labels.get("istio-injection") == "enabled"
-            and str(annotations.get("sidecar.istio.io/inject", "true")) != "false",
-        )
-        try:
-            volumes.mounts(pod)  # a bad annotation is refused before there is a pod
-        except BadManifest as error:
-            self._event_for(
-                f"replicaset/{name}-{digest}",
-                namespace,
-                "Warning",
-                "FailedCreate",
-                "replicaset-controller",
-                f"Error creating: admission webhook denied the request: {error.what}: "
-                f"{error.cause}",
-            )
-            return
-        self.pods.save(pod)
-        self._event_for(
-            f"deployment/{name}",
-            namespace,
-            "Normal",
-            "ScalingReplicaSet",
-            "deployment-controller",
-            f"Scaled up replica set {name}-{digest} from 0 to 1",
-        )
-        self._event(
-            pod,
-            "Normal",
-            "Scheduled",
-            f"Successfully assigned {namespace}/{pod.name} to this-computer",
-            source="default-scheduler",
-        )
-
-    def _retire(self) -> None:
-        """End old pods once a newer one of the same Deployment is ready, or still older."""
-        by_owner: dict[tuple[str, str], list[Pod]] = {}
-        for pod in self.pods.all():
-            by_owner.setdefault((pod.namespace, pod.deployment), []).append(pod)
-        for (namespace, name), mine in by_owner.items():
-            if len(mine) < 2:
-                continue
-            try:
-                spec = self._store.get("Deployment", namespace, name)["spec"]
-            except NotFound:
-                continue
-            digest = template_hash(spec["template"])
-            newest = next((pod for pod in mine if pod.hash == digest), None)
-            for pod in mine:
-                if pod is newest:
-                    continue
-                superseded = newest is not None and newest.state == "ready"
-                # A rollout that was overtaken before it became ready never serves, and the
-                # Deployment controller removes unhealthy old pods first.
-                unhealthy = pod.state in ("pending", "starting", "crashed")
-                if superseded or (newest is not None and unhealthy):
-                    self.stop(pod)
 
     # -- one pod ----------------------------------------------------------------------------
 

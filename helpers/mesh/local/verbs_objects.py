@@ -11,7 +11,7 @@ from helpers import manifests, paths
 from helpers.errors import AlreadyExists, NotFound, NotModelled
 from helpers.mesh.base import Manifest
 from helpers.mesh.local import kubectl
-from helpers.mesh.local.kubelet import bookinfo_app
+from helpers.mesh.local.rollout import bookinfo_app
 from helpers.mesh.local.verbs_pods import PodVerbs
 from helpers.mesh.local.volumes import PROPAGATION_SECONDS
 from helpers.show import Result, TableResult, table
