@@ -71,6 +71,8 @@ def create_configmap(mesh: Mesh, wasm: Path, *, namespace: str = "default") -> R
 def apply_wasmplugin(mesh: Mesh, **changes: Any) -> Result:
     """kubectl apply -f manifests/wasmplugin.yaml: the article's WasmPlugin.
 
+    With changes it is no longer that file, so the command shows the whole object.
+
     Args:
         changes: fields of `spec` to set or, with None, to remove: `match=[…]`, `phase="AUTHN"`.
     """
@@ -247,7 +249,7 @@ def start_from(mesh: Mesh, point: str, *, wasm: Path | None = None) -> Result:
     Raises:
         BadInput: another point.
     """
-    points: dict[str, Callable[[], None]] = {
+    points: dict[str, Callable[[], list[str]]] = {
         "bookinfo": lambda: _bookinfo(mesh),
         "deployed": lambda: _deployed(mesh, wasm),
     }
@@ -258,20 +260,32 @@ def start_from(mesh: Mesh, point: str, *, wasm: Path | None = None) -> Result:
             fix='start_from(mesh, "bookinfo")',
         )
     begun = time.monotonic()
-    points[point]()
-    return Result(text=f"the mesh is at: {point}", mesh=mesh.kind, seconds=time.monotonic() - begun)
+    done = "; ".join(points[point]())
+    return Result(
+        text=f"the mesh is at {point!r}: {done}",
+        mesh=mesh.kind,
+        seconds=time.monotonic() - begun,
+    )
 
 
-def _bookinfo(mesh: Mesh) -> None:
+def _bookinfo(mesh: Mesh) -> list[str]:
+    """Bring the mesh to "bookinfo"; what was done, in a person's words."""
+    gone: list[str] = []
     for kind in ("wasmplugin", "trafficextension"):
         for obj in mesh.get(kind).extra["objects"]:
-            mesh.delete(kind, obj["metadata"]["name"], missing_ok=True)
+            name = obj["metadata"]["name"]
+            mesh.delete(kind, name, missing_ok=True)
+            gone.append(f"{kind}/{name}")
     for namespace in ("default", "istio-system"):
-        mesh.delete("configmap", CONFIGMAP, namespace=namespace, missing_ok=True)
+        # kubectl delete --ignore-not-found prints a line only for what was there.
+        if mesh.delete("configmap", CONFIGMAP, namespace=namespace, missing_ok=True).text:
+            where = "" if namespace == "default" else f" in {namespace}"
+            gone.append(f"configmap/{CONFIGMAP}{where}")
     # A patch outlives an apply of the manifest without it, so the Deployment starts anew.
-    if not _pristine(mesh):
-        mesh.delete("deployment", DEPLOYMENT, missing_ok=True)
+    if not _pristine(mesh) and mesh.delete("deployment", DEPLOYMENT, missing_ok=True).text:
+        gone.append(f"the changed deployment/{DEPLOYMENT}")
     deploy_bookinfo(mesh)
+    return [*([f"took away {', '.join(gone)}"] if gone else []), "Bookinfo runs, without a plugin"]
 
 
 def _pristine(mesh: Mesh) -> bool:
@@ -285,10 +299,16 @@ def _pristine(mesh: Mesh) -> bool:
     )
 
 
-def _deployed(mesh: Mesh, wasm: Path | None) -> None:
-    _bookinfo(mesh)
+def _deployed(mesh: Mesh, wasm: Path | None) -> list[str]:
+    """Bring the mesh to "deployed"; what was done, in a person's words."""
+    done = _bookinfo(mesh)[:-1]
     create_configmap(mesh, wasm or build_plugin("header-logger"))
     patch_deployment(mesh, "patch-productpage-sidecar-volume.yaml")
     mesh.wait_ready(DEPLOYMENT)
     apply_wasmplugin(mesh)
     mesh.set_log_level("wasm:info")
+    return [
+        *done,
+        f"Bookinfo runs; made configmap/{CONFIGMAP}, mounted it into the sidecar, "
+        f"applied wasmplugin/{PLUGIN}, set the log level to wasm:info",
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from helpers import manifests
 from helpers.errors import BadInput, BadManifest, NotFound
 from helpers.mesh.local import access, agent, caretaker, kubectl, services, volumes
 from helpers.mesh.local.events import Events
@@ -195,3 +196,27 @@ def test_an_owner_that_lives_is_not_gone_and_an_ended_one_is() -> None:
     pid, _, _ = token.partition(":")
     assert caretaker.gone(f"{pid}:1.0"), "the same pid of another time is another program"
     assert not caretaker.gone("")
+
+
+def test_an_object_that_is_no_file_is_shown_so_that_it_can_be_pasted(tmp_path: Path) -> None:
+    plugin = manifests.wasmplugin("x", "file:///etc/x.wasm", plugin_config={"a": "it's"})
+    command = kubectl.apply(plugin, [plugin], "default")
+    first, *yaml_lines, last = command.splitlines()
+    assert first == "kubectl apply --server-side -n default -f - <<'EOF'"
+    assert last == "EOF"
+    assert manifests.load("\n".join(yaml_lines)) == [plugin]
+
+
+def test_a_line_of_the_object_cannot_end_the_shown_command_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manifests, "to_yaml", lambda *_: "a: |\nEOF\nEOF_\n")
+    *before, last = kubectl.apply({"a": ""}, [{"a": ""}], "default").splitlines()
+    assert before[0].endswith(f"<<'{last}'")
+    assert last not in before
+
+
+def test_a_manifest_in_a_file_is_shown_by_its_name(tmp_path: Path) -> None:
+    command = kubectl.apply(tmp_path / "a b.yaml", [], "default")
+    assert command.startswith("kubectl apply --server-side -f '")
+    assert command.endswith("a b.yaml' -n default")
