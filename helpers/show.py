@@ -13,6 +13,8 @@ _PRE = (
     "margin:.3em 0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:32em;overflow:auto;"
     "font-family:var(--jp-code-font-family,monospace)"
 )
+# Columns that wrap are no columns any more: a table wider than the page scrolls sideways.
+_PRE_TABLE = _PRE.replace("white-space:pre-wrap;overflow-wrap:anywhere", "white-space:pre")
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -79,8 +81,11 @@ class Result:
     def _repr_html_(self) -> str:
         took = "" if self.seconds is None else f" <small>{self.seconds:.2f} s</small>"
         notes = "".join(f"<div><i>{html.escape(note)}</i></div>" for note in self.notes)
-        body = f"<pre style='{_PRE}'>{html.escape(self.text)}</pre>" if self.text else ""
+        body = self._body_html() if self.text else ""
         return f"<div>{badge_html(self.mesh)}{took}{command_html(self.command)}{body}{notes}</div>"
+
+    def _body_html(self) -> str:
+        return f"<pre style='{_PRE}'>{html.escape(self.text)}</pre>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,10 @@ class TableResult(Result):
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[Any, ...], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def _body_html(self) -> str:
+        # tabindex: what scrolls must be reachable from the keyboard.
+        return f"<pre tabindex='0' style='{_PRE_TABLE}'>{html.escape(self.text)}</pre>"
 
     def frame(self) -> Any:
         """The rows as a pandas DataFrame with `columns` (dtype object)."""

@@ -110,6 +110,10 @@ class EventList(TableResult):
 
     events: tuple[Event, ...] = ()
 
+    def _body_html(self) -> str:
+        # MESSAGE is prose and the point of it all: it wraps, rather than scroll out of sight.
+        return Result._body_html(self)
+
 
 @dataclass(frozen=True)
 class Endpoint:

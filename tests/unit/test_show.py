@@ -31,3 +31,9 @@ def test_a_kind_may_still_have_a_repr_of_its_own() -> None:
 def test_a_table_without_rows_says_so() -> None:
     assert table(("A", "B"), [], empty="none").text == "none"
     assert table(("A", "B"), [("1", "22")]).text == "A   B\n1   22"
+
+
+def test_a_wide_table_scrolls_in_place_of_breaking_its_columns() -> None:
+    assert "white-space:pre;" in table(("A",), [("1",)])._repr_html_()
+    assert "tabindex='0'" in table(("A",), [("1",)])._repr_html_()
+    assert "white-space:pre-wrap;" in Result(text="a long line of a log")._repr_html_()
