@@ -182,6 +182,11 @@ def test_the_printed_curl_command_can_be_pasted() -> None:
     assert text == "kubectl exec p -c istio-proxy -- curl -s -H 'User-Agent: a b' http://x/"
 
 
+def test_a_header_of_bytes_is_quoted_so_that_the_bytes_arrive() -> None:
+    text = kubectl.curl("p", "c", "http://x/", {"User-Agent": b"Yo\xa1'; )"}, "GET", None)
+    assert r"-H $'User-Agent: Yo\xa1\'; )' http://x/" in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [(5, "5s"), (130, "2m10s"), (1200, "20m"), (90000, "25h"), (400000, "4d")],

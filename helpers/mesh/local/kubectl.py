@@ -69,12 +69,22 @@ def curl(
     if method != "GET":
         words += ["-X", method]
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    quoted = [shlex.quote(word) for word in words]
     for name, value in pairs:
-        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-        words += ["-H", f"{name}: {text}"]
+        quoted += ["-H", _quoted_header(name, value)]
     if data is not None:
-        words += ["--data-binary", data[:60].decode("utf-8", "replace")]
-    return shlex.join([*words, url])
+        quoted += ["--data-binary", shlex.quote(data[:60].decode("utf-8", "replace"))]
+    return " ".join([*quoted, shlex.quote(url)])
+
+
+def _quoted_header(name: str, value: str | bytes) -> str:
+    """A header as a shell word; bytes that are no text in bash's $'…', so that they arrive."""
+    raw = value if isinstance(value, bytes) else value.encode()
+    try:
+        return shlex.quote(f"{name}: {raw.decode()}")
+    except UnicodeDecodeError:
+        plain = raw.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+        return f"$'{name}: {plain.decode('ascii', 'backslashreplace')}'"
 
 
 def logs(pod: str, container: str, since: float | None, tail: int | None, grep: str | None) -> str:
