@@ -34,6 +34,13 @@ def command_html(command: str) -> str:
     return f"<pre style='{_PRE}'><code>$ {html.escape(command)}</code></pre>"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: "3 ms", "0.42 s", "75 s"."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def badge_html(mesh: str) -> str:
     """Which mesh made a result. The word carries the meaning; the frame only sets it off."""
     if not mesh:
@@ -79,7 +86,7 @@ class Result:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        took = "" if self.seconds is None else f" <small>{self.seconds:.2f} s</small>"
+        took = "" if self.seconds is None else f" <small>{duration(self.seconds)}</small>"
         notes = "".join(f"<div><i>{html.escape(note)}</i></div>" for note in self.notes)
         body = self._body_html() if self.text else ""
         return f"<div>{badge_html(self.mesh)}{took}{command_html(self.command)}{body}{notes}</div>"

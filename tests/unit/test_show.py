@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from helpers import show
 from helpers.show import Result, TableResult, table
 
 
@@ -37,3 +38,7 @@ def test_a_wide_table_scrolls_in_place_of_breaking_its_columns() -> None:
     assert "white-space:pre;" in table(("A",), [("1",)])._repr_html_()
     assert "tabindex='0'" in table(("A",), [("1",)])._repr_html_()
     assert "white-space:pre-wrap;" in Result(text="a long line of a log")._repr_html_()
+
+
+def test_a_duration_is_given_in_the_unit_that_says_something() -> None:
+    assert [show.duration(s) for s in (0.0034, 0.42, 75.0)] == ["3 ms", "0.42 s", "75 s"]
