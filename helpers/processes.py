@@ -257,6 +257,14 @@ def end_strays(folder: Path) -> list[str]:
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
+@atexit.register
+def _let_go() -> None:
+    """They are meant to outlive this process: Python must not warn about each."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
+
+
 def stop(record: Recorded, *, seconds: float = _STOP_SECONDS) -> bool:
     """End a recorded process and its children: politely first, then by force."""
     process = record.process()
