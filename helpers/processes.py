@@ -7,6 +7,7 @@ that the kernel's Stop button does not end it, and writes its output to a file.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
