@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,14 +30,14 @@ def bench(
     *,
     rounds: int = 40,
     seconds: float = 0.25,
-    wrk_rounds: int = 7,
+    wrk_rounds: int = 15,
     say: Callable[[str], None] = lambda _: None,
     folder: Path | None = None,
 ) -> Measured:
     """Load every filter at every level in turn, `rounds` times over.
 
     Args:
-        rounds: cycles; in each, every combination is loaded once, from another start. Many
+        rounds: cycles; in each, every combination is loaded once, in another order. Many
             short loads find a filter and what it is compared with on an equally busy machine;
             few long ones do not.
         seconds: of each load.
@@ -75,9 +76,8 @@ def measure(
     for number_ in range(rounds):
         if number_ % 10 == 0:
             say(f"cycle {number_ + 1} of {rounds}")
-        # Each cycle starts elsewhere: nothing always follows the same neighbour.
-        turn = number_ * 3 % len(order)
-        for level, name in order[turn:] + order[:turn]:
+        # Another order each time: nothing always follows the same neighbour.
+        for level, name in random.Random(number_).sample(order, len(order)):
             server.admin.set_log_level(f"wasm:{level}")
             found[level, name].append(load.round_of_load(
                 server.process, server.ports[name], seconds=seconds, using=using))
