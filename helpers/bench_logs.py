@@ -141,7 +141,7 @@ def ours(path: Path) -> dict[str, Any]:
 
     Returns:
         parse_seconds, join_seconds, seconds (both), peak_growth_mb (resident memory over what
-        the process held before), lines, logged (plugin lines joined), balanced.
+        the process held before), lines, logged (plugin lines joined).
     """
     sent = sent_for(path)
     before = psutil.Process().memory_info().rss

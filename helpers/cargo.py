@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,11 +206,7 @@ def _in_its_place(crate: Crate, profile: str, built: Path) -> Path:
     wanted = crate.module(profile)
     if crate.path.parent == paths.plugins() or built.resolve() == wanted.resolve():
         return built
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=wanted.parent)
-    os.close(descriptor)
-    shutil.copyfile(built, temporary)
-    os.replace(temporary, wanted)  # noqa: PTH105 - whole or not at all
+    files.write_atomic(wanted, built.read_bytes())
     return wanted
 
 

@@ -23,6 +23,9 @@ __all__ = ["Kept", "Work", "keep", "places", "running", "work"]
 #: Folders of a workspace that cargo or `workbook run` make anew.
 _MADE = {"target", "run", "report", "kept"}
 
+#: What is recorded and is no container.
+_OTHERS = {"jupyterlab": "JupyterLab, which serves the notebooks"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work(Result):
@@ -140,11 +143,14 @@ def keep() -> Kept:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
     names = []
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, name in sorted(wanted, key=lambda pair: pair[1]):
-            archive.write(path, name)
-            names.append(name)
-    partial.replace(target)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, name in sorted(wanted, key=lambda pair: pair[1]):
+                archive.write(path, name)
+                names.append(name)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     size = target.stat().st_size
     return Kept(command=f"zip {paths.shown(target)} …", path=target, names=tuple(names),
                 text=f"{paths.shown(target)}  {len(names)} files, {size:,} bytes")
@@ -162,7 +168,9 @@ def _listens(process: psutil.Process) -> list[str]:
 def _purpose(name: str) -> str:
     if name == caretaker.NAME:
         return "ends the mesh when its owner is gone, and keeps logs short"
-    container = name.rpartition(".")[2]
+    pod, _, container = name.rpartition(".")
+    if not pod:  # only containers are recorded under their pod's name
+        return _OTHERS.get(name, "a program that the workbook started")
     if container == "istio-proxy":
         return "Envoy, the sidecar"
     return f"Bookinfo's {container}"

@@ -83,6 +83,15 @@ def write_json_plain(path: Path, document: Any) -> bool:
     return True
 
 
+def damaged(path: Path, cause: str = "its content is not what the workbook writes") -> BadState:
+    """The error for a state file that cannot be understood; the file is left as it is."""
+    return BadState(
+        f"{path} is damaged and cannot be read",
+        cause=cause,
+        fix="run `./workbook clean`: it sets the damaged state aside and starts afresh",
+    )
+
+
 def read_json(path: Path, *, version: int) -> Any:
     """Read what `write_json` wrote.
 
@@ -95,11 +104,7 @@ def read_json(path: Path, *, version: int) -> Any:
         found = wrapped["version"]
         data = wrapped["data"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadState(
-            f"{path} is damaged and cannot be read",
-            cause="it was cut short (power, disk full) or edited by hand",
-            fix="run `./workbook clean`: it sets the damaged state aside and starts afresh",
-        ) from error
+        raise damaged(path, "it was cut short (power, disk full) or edited by hand") from error
     if found != version:
         raise BadState(
             f"{path} was written by another version of the workbook "

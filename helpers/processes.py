@@ -1,30 +1,45 @@
 """Long-lived processes that outlive a notebook kernel and are found again.
 
-A process is recorded by pid and create time in `processes/NAME.json` of the state folder:
+A process is recorded by pid and birth in `processes/NAME.json` of the state folder:
 a pid alone can be another program's after a restart. Each runs in a session of its own, so
 that the kernel's Stop button does not end it, and writes its output to a file.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from helpers import files
+from helpers import ending, files
 from helpers.errors import BadState, MeshDown
 
-_SCHEMA = 1
-_STOP_SECONDS = 5.0
+_SCHEMA = 2  # 2: the birth is counted from the start of the computer where that is steady
+#: Two readings of one process's birth differ by less.
+_SAME_SECONDS = 0.02
+
+
+def born(process: psutil.Process) -> float:
+    """When a process began, in seconds on a clock that nobody sets.
+
+    On Linux since the computer's start: psutil adds the time of that start, which moves with
+    the system clock, so that after a correction (a laptop that wakes up) every living process
+    would look like another one. Elsewhere the system itself keeps the time of birth.
+    """
+    created = process.create_time()
+    return created - psutil.boot_time() if sys.platform == "linux" else created
+
+
+def is_same(process: psutil.Process, birth: float) -> bool:
+    """Whether `process` is the one that was born at `birth` (`born`): pids are used again."""
+    return abs(born(process) - birth) <= _SAME_SECONDS
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class Recorded:
         """The living process, or None when it ended or its pid now is another program's."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created) > 0.02:
+            if not is_same(process, self.created):
                 return None
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
@@ -111,7 +126,7 @@ class Registry:
                 if sys.platform == "win32"
                 else 0,
             )
-        _children[child.pid] = child
+        ending.children[child.pid] = child
         try:
             record = self._record(name, child.pid, log, argv)
         except psutil.NoSuchProcess:
@@ -120,6 +135,7 @@ class Registry:
         except BaseException:  # a process that nobody can find again must not stay behind
             child.kill()
             child.wait()
+            self.forget(name)  # else its end would be taken for a crash
             raise
         return record
 
@@ -150,10 +166,11 @@ class Registry:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(launcher.pid, signal.SIGKILL)
             launcher.wait()
+            self.forget(name)
             raise
 
     def _record(self, name: str, pid: int, log: Path, argv: Sequence[str]) -> Recorded:
-        created = psutil.Process(pid).create_time()
+        created = born(psutil.Process(pid))
         files.write_json(
             self._path(name),
             {"name": name, "pid": pid, "created": created, "log": str(log), "argv": list(argv)},
@@ -162,19 +179,34 @@ class Registry:
         return Recorded(name, pid, created, log, tuple(argv))
 
     def get(self, name: str) -> Recorded | None:
-        """The record called `name`, whether or not the process still runs."""
+        """The record called `name`, whether or not the process still runs.
+
+        Raises:
+            BadState: the record is damaged.
+        """
         try:
             data = files.read_json(self._path(name), version=_SCHEMA)
         except FileNotFoundError:
             return None
-        return Recorded(
-            data["name"], data["pid"], data["created"], Path(data["log"]), tuple(data["argv"])
-        )
+        try:
+            return Recorded(
+                str(data["name"]), int(data["pid"]), float(data["created"]), Path(data["log"]),
+                tuple(data["argv"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise files.damaged(self._path(name)) from error
 
     def all(self) -> list[Recorded]:
-        """All records, by name."""
-        names = sorted(path.stem for path in self._folder.glob("*.json"))
-        return [record for record in (self.get(name) for name in names) if record is not None]
+        """All records, by name.
+
+        Raises:
+            BadState: one is damaged.
+        """
+        return [record for name in self.names() if (record := self.get(name)) is not None]
+
+    def names(self) -> list[str]:
+        """The names of all records, sorted; also of those that are damaged."""
+        return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def stop(self, name: str) -> bool:
         """End the process called `name` and forget it; whether it was running."""
@@ -189,18 +221,24 @@ class Registry:
         """Drop a record without touching its process."""
         self._path(name).unlink(missing_ok=True)
 
-    def stop_all(self) -> list[str]:
+    def stop_all(self, *, last: str = "") -> list[str]:
         """End every recorded process; the names of those that ran.
 
         A damaged record cannot tell its pid; it is left in place and named in the error,
         after all others were ended.
+
+        Args:
+            last: the name of the process to end after all others.
+
+        Raises:
+            BadState: a record is damaged.
         """
         ended: list[str] = []
         damaged: list[BadState] = []
-        for path in sorted(self._folder.glob("*.json")):
+        for name in sorted(self.names(), key=lambda each: each == last):
             try:
-                if self.stop(path.stem):
-                    ended.append(path.stem)
+                if self.stop(name):
+                    ended.append(name)
             except BadState as error:
                 damaged.append(error)
         if damaged:
@@ -220,105 +258,14 @@ def _ended_at_once(name: str, cause: str, log: Path) -> MeshDown:
     )
 
 
-def end_strays(folder: Path) -> list[str]:
-    """End programs of this Python environment that work in `folder` and are in no record.
+def stop(record: Recorded, *, seconds: float = ending.STOP_SECONDS) -> bool:
+    """End a recorded process and its children; whether it was running.
 
-    A program counts when it was started from the environment and a word of its command line
-    lies inside `folder`. This process and those that started it never count.
-
-    Returns:
-        Each ended program's name and pid.
+    Args:
+        seconds: how long it may take by itself before it is ended by force.
     """
-    prefix = sys.prefix + os.sep
-    inside = str(folder.resolve()) + os.sep
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found: list[psutil.Process] = []
-    names: list[str] = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid in own:
-                continue
-            argv = process.cmdline()
-            if argv and argv[0].startswith(prefix) and any(inside in word for word in argv[1:]):
-                names.append(f"{process.name()} (pid {process.pid})")
-                found.append(process)
-                process.terminate()
-        except psutil.Error:  # it ended, or it belongs to somebody else: not ours
-            continue
-    for process in _left(found, timeout=_STOP_SECONDS):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    _left(found, timeout=2)
-    for process in found:
-        _reap(process.pid)
-    return names
-
-
-#: Children of this very process: they must be waited for, or they stay as zombies.
-_children: dict[int, subprocess.Popen[bytes]] = {}
-
-
-@atexit.register
-def _let_go() -> None:
-    """They are meant to outlive this process: Python must not warn about each."""
-    for child in _children.values():
-        if child.poll() is None:
-            child.returncode = 0
-
-
-def stop(record: Recorded, *, seconds: float = _STOP_SECONDS) -> bool:
-    """End a recorded process and its children: politely first, then by force."""
     process = record.process()
     if process is None:
-        _reap(record.pid)
+        ending.reap(record.pid)
         return False
-    try:
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        _reap(record.pid)
-        return False
-    for member in family:
-        try:
-            member.terminate()
-        except psutil.NoSuchProcess:
-            continue
-    deadline = time.monotonic() + seconds
-    _reap(record.pid, timeout=0)
-    left = _left(family, timeout=max(0.0, deadline - time.monotonic()))
-    for member in left:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    _left(left, timeout=2)
-    _reap(record.pid)
-    return True
-
-
-def _left(family: Sequence[psutil.Process], *, timeout: float) -> list[psutil.Process]:
-    """Those that still run after `timeout` seconds; a zombie that init never collects does not."""
-    deadline = time.monotonic() + timeout
-    left = list(family)
-    while True:
-        left = [process for process in left if _runs(process)]
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.02)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _reap(pid: int, timeout: float | None = 0) -> None:
-    child = _children.get(pid)
-    if child is None:
-        return
-    try:
-        child.wait(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return
-    del _children[pid]
+    return ending.end(process, seconds=seconds)

@@ -65,7 +65,7 @@ def run(
         check: raise when the exit status is not 0.
 
     Raises:
-        CommandFailed: the status is not 0, or the time was up.
+        CommandFailed: the status is not 0, the time was up, or it cannot be run at all.
         ToolchainMissing: there is no such program.
         Cancelled: the learner interrupted it.
     """
@@ -88,12 +88,18 @@ def run(
             cause="it is not installed, or its folder is not in PATH",
             fix="run `./workbook doctor`: it says what is missing and the command to get it",
         ) from error
+    except OSError as error:
+        raise CommandFailed(
+            f"{words[0]} cannot be run: {error.strerror or error}",
+            cause="it is no program for this computer, or this user may not run it",
+            fix="run `./workbook doctor`: it names the programs that the workbook uses",
+        ) from error
     guard: subprocess.Popen[bytes] | None = None
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(child, lines), daemon=True)
-    reader.start()
     seen: list[str] = []
     try:
+        reader.start()
         guard = _guard(child.pid)
         while True:
             left = None if timeout is None else timeout - (time.monotonic() - begun)
@@ -130,7 +136,8 @@ def run(
         raise
     finally:
         _dismiss(guard)
-        reader.join(timeout=2)
+        if reader.ident is not None:
+            reader.join(timeout=2)
         if child.stdout is not None:
             child.stdout.close()
     finished = Finished(words, status, "\n".join(seen), time.monotonic() - begun)
@@ -182,15 +189,17 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except psutil.NoSuchProcess:
         family = []
     if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError):
+        # It may have ended just now; macOS then says EPERM of a group of zombies.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGTERM)
     else:
         child.terminate()
     try:
-        child.wait(timeout=3)
-    except subprocess.TimeoutExpired:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=3)
+    finally:  # also when Stop is pressed again while we wait
         child.kill()
         child.wait()
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()

@@ -37,12 +37,12 @@ from helpers.steps_deploy import (
     deploy,
     deploy_bookinfo,
     patch_deployment,
-    start_from,
     user_agent_lines,
     wait_for_event,
     wait_for_log,
 )
 from helpers.steps_envoy import http_filters, trace_request
+from helpers.steps_start import start_from
 
 __all__ = [
     "CONFIGMAP",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from helpers import logs, traffic
+from helpers import listeners, logs, traffic
 from helpers.errors import NotFound, NotReady
 from helpers.mesh.base import Mesh
 from helpers.show import TableResult, table
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["http_filters", "trace_request"]
-
-_HCM = "envoy.filters.network.http_connection_manager"
 
 
 def http_filters(mesh: Mesh, listener: str = "virtualInbound") -> TableResult:
@@ -41,7 +39,7 @@ def http_filters(mesh: Mesh, listener: str = "virtualInbound") -> TableResult:
             cause=f"its listeners are {', '.join(sorted(found)) or 'none'}",
             fix="name one of these",
         )
-    chains = list(_chains(found[listener]))
+    chains = listeners.http_filters(found[listener])
     return table(
         ("CHAIN", "POSITION", "HTTP FILTER"),
         [(chain, n, name) for chain, names in chains for n, name in enumerate(names, start=1)],
@@ -51,14 +49,6 @@ def http_filters(mesh: Mesh, listener: str = "virtualInbound") -> TableResult:
         empty="no HTTP filters",
         extra={"names": chains[0][1] if chains else []},
     )
-
-
-def _chains(listener: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    for chain in listener.get("filter_chains", ()):
-        for part in chain.get("filters", ()):
-            if part["name"] == _HCM:
-                names = [str(entry["name"]) for entry in part["typed_config"]["http_filters"]]
-                yield str(chain.get("name", "-")), names
 
 
 def trace_request(

@@ -39,7 +39,6 @@ MAX_CONCURRENCY = 256
 _GRACE = 2.0
 
 
-
 class TrafficCancelled(Cancelled):
     """The learner stopped the traffic; `sent` holds what had been sent until then."""
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from helpers import paths
+from helpers import files, paths
 from helpers.errors import Busy
 
 
@@ -22,9 +22,10 @@ class Alone:
         self._holding = holding
 
     def __enter__(self) -> Alone:
-        self._pid.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            with files.writing(self._pid):
+                self._pid.parent.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire(timeout=0)
         except Timeout:
             pid = self._pid.read_text(encoding="ascii").strip() if self._pid.exists() else "?"
             raise Busy(
@@ -32,7 +33,11 @@ class Alone:
                 cause="two at once would undo each other's mesh",
                 fix=f"wait for it, or end it: kill {pid}",
             ) from None
-        self._pid.write_text(f"{os.getpid()}\n", encoding="ascii")
+        try:
+            files.write_atomic(self._pid, f"{os.getpid()}\n")
+        except BaseException:  # nobody calls __exit__ for what was never entered
+            self._lock.release()
+            raise
         return self
 
     def __exit__(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
 
 from helpers import paths, processes
 from helpers.cli.alone import Alone
-from helpers.errors import BadState
-from helpers.processes import end_strays as end_strays
-from helpers.setup import places
+from helpers.doctor import leftovers
+from helpers.ending import end_strays
+from helpers.errors import BadInput, BadState
+
+#: What a state folder holds, one or the other of it: no other folder is ever removed.
+_MARKS = ("objects", "processes", "pods", "mesh.lock", "objects.lock", "evidence.jsonl", "traffic")
 
 
 def clean() -> int:
@@ -19,18 +21,30 @@ def clean() -> int:
 
     Raises:
         Busy: a `run` is going on in this clone.
+        BadInput: WORKBOOK_STATE names a folder that the workbook did not make.
     """
     with Alone("run", holding="a run of the notebooks"):
-        folders = places.states()
-        moved = Path(os.environ["WORKBOOK_STATE"]) if "WORKBOOK_STATE" in os.environ else None
-        if moved is not None and moved.is_dir() and moved not in folders:
-            folders.append(moved)
+        folders = leftovers.folders()
+        for folder in folders:
+            _refuse_a_strangers(folder)
         for folder in folders:
             for line in clear(folder):
                 print(line)
         if not folders:
             print("no state to remove")
     return 0
+
+
+def _refuse_a_strangers(folder: Path) -> None:
+    """Keep a WORKBOOK_STATE that was set wrongly from removing somebody's files."""
+    inside = paths.HOME.resolve() in folder.resolve().parents
+    if inside or not any(folder.iterdir()) or any((folder / mark).exists() for mark in _MARKS):
+        return
+    raise BadInput(
+        f"{folder} is no state folder of the workbook: nothing was removed",
+        cause=f"WORKBOOK_STATE names it, and it holds none of {', '.join(_MARKS)}",
+        fix="set WORKBOOK_STATE to the right folder, or unset it",
+    )
 
 
 def clear(state: Path) -> list[str]:
@@ -56,7 +70,7 @@ def clear(state: Path) -> list[str]:
         said.append(f"damaged state ({damage.what}) set aside as {paths.shown(aside)}; "
                     "the next clean removes it")
         # What made it unreadable must not trouble the next clean.
-        shutil.rmtree(aside / "processes", ignore_errors=True)
+        shutil.rmtree(aside / "processes")
     else:
         shutil.rmtree(state)
         said.append(f"removed {paths.shown(state)}")

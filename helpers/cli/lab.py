@@ -14,7 +14,7 @@ from pathlib import Path
 
 from helpers import paths, processes
 from helpers.cli.alone import Alone
-from helpers.cli.clean import end_strays
+from helpers.ending import end_strays
 from helpers.errors import BadInput, MeshDown, NotReady
 from helpers.mesh.local import caretaker
 
@@ -41,7 +41,8 @@ def lab(*, browser: bool = True, port: int = 0) -> int:
         try:
             return _serve(registry, state, browser=browser, port=port)
         finally:
-            ended = [name for name in registry.stop_all() if name != _NAME]
+            # The caretaker last: should a second Ctrl-C come now, it ends what is left.
+            ended = [name for name in registry.stop_all(last=caretaker.NAME) if name != _NAME]
             print(f"JupyterLab has ended{'; also ended: ' + ', '.join(ended) if ended else ''}. "
                   "Your work is kept in notebooks/ and workspace/.")
 

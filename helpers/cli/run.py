@@ -84,8 +84,12 @@ def run(numbers: Sequence[str] | None, *, mesh: str, cell_timeout: float) -> int
     with Alone("run", holding="a run of the notebooks"):
         begun = time.monotonic()
         peak = Peak(places.state)
-        outcomes = execute_all(notebooks, places=places, mesh=mesh, cell_timeout=cell_timeout,
-                               peak=peak, show=Shown())
+        shown = Shown()
+        try:
+            outcomes = execute_all(notebooks, places=places, mesh=mesh, peak=peak, show=shown,
+                                   cell_timeout=cell_timeout)
+        finally:
+            shown.close()
     failed = [one for one in outcomes if not one.passed]
     lines = [
         f"{len(outcomes) - len(failed)} of {len(outcomes)} notebooks passed, "
@@ -132,7 +136,8 @@ def execute_all(
             }
             outcomes.append(_one(path, env, places, cell_timeout, peak, show))
     finally:
-        processes.Registry(places.state).stop_all()
+        # The caretaker last: should a second Ctrl-C come now, it ends what is left.
+        processes.Registry(places.state).stop_all(last=caretaker.NAME)
     return outcomes
 
 
@@ -172,7 +177,7 @@ class Shown:
 
     def __call__(self, name: str, progress: Progress | None) -> None:
         if progress is None:
-            self._end()
+            self.close()
             self._console.print(name, soft_wrap=True)
             return
         text = f"{name}: cell {min(progress.done + 1, progress.total)} of {progress.total}  "
@@ -188,7 +193,8 @@ class Shown:
             self._said = (now, name)
             print(text + progress.title, flush=True)
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Take the moving line away; it hides the terminal's cursor as long as it is there."""
         if self._live is not None:
             self._live.stop()
             self._live = None

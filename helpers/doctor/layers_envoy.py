@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from helpers import listeners
 from helpers.doctor.case import APP, PORT, Case, LayerFails
 
-_HCM = "envoy.filters.network.http_connection_manager"
 _VERSION = "ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION"
 #: The sidecar has two workers by default, each with its own VM: a few requests reach both.
 _PROBES = 4
@@ -22,7 +22,7 @@ _REASONS = {
     "looked again since: the volume must be there first",
     "missing import": "the module imports a function that this Envoy does not provide",
     "ABI version": "the file is no proxy-wasm module: it has no proxy_abi_version export",
-    "corrupted Wasm": "the module was cut short or damaged",
+    "corrupted Wasm": "the file is no module, or one that was cut short or damaged",
     "Failed to configure base Wasm plugin": "the module's on_configure returned false for this "
     "pluginConfig",
     "converting the wasm config to local": "pilot-agent could not fetch the module from its url",
@@ -48,7 +48,8 @@ def filters(case: Case) -> str:
         name
         for listener in shown.extra["json"]
         if listener["name"] == "virtualInbound"
-        for name in _http_filters(listener)
+        for _, chain in listeners.http_filters(listener)
+        for name in chain
     ]
     for name in names:
         if case.is_ours(name):
@@ -184,16 +185,6 @@ def _wait(case: Case, marks: tuple[str, ...]) -> str:
         if found or time.monotonic() > deadline:
             return found
         time.sleep(0.05)
-
-
-def _http_filters(listener: Mapping[str, Any]) -> list[str]:
-    return [
-        str(entry["name"])
-        for chain in listener.get("filter_chains", ())
-        for part in chain.get("filters", ())
-        if part["name"] == _HCM
-        for entry in part["typed_config"]["http_filters"]
-    ]
 
 
 def _next(names: list[str], name: str) -> str:

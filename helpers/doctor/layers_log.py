@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from helpers import module as modules
 from helpers.doctor.case import Case, LayerFails
 from helpers.doctor.layers_envoy import PANIC, WAIT_SECONDS
 
+#: The host calls by which a module of ABI 0.2 or 0.1 gets its configuration.
+_READS_CONFIGURATION = {"proxy_get_buffer_bytes", "proxy_get_configuration"}
+#: The setting's name, and not that of proxy_get_log_level or of the SDK's set_log_level.
+_SETTING = re.compile(rb"(?<!get_)(?<!set_)log_level")
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 
 
@@ -39,10 +46,26 @@ def level(case: Case) -> str:
 
 
 def _asked(case: Case) -> str:
-    """The level at which the plugin logs, as far as its configuration tells."""
+    """The level at which the plugin logs, as far as its configuration and its code tell."""
     setting = str((case.wasm.get("pluginConfig") or {}).get("log_level", "")).lower()
     named = {"warn": "warning"}.get(setting, setting)
-    return named if named in _LEVELS[:-1] else "info"
+    if named not in _LEVELS[:-1]:
+        return "info"
+    # A louder logger would bring nothing out of code that never looks at the setting.
+    louder = _LEVELS.index(named) < _LEVELS.index("info")
+    return "info" if louder and not _may_read_level(case.module) else named
+
+
+def _may_read_level(module: bytes | None) -> bool:
+    """Whether a module can be one that reads `log_level` from its configuration.
+
+    It must be able to ask for the configuration, which every module of the Rust SDK can, used
+    or not; and it must hold the name of the setting. Where its bytes are not at hand, it may.
+    """
+    if module is None:
+        return True
+    wanted = {entry.name for entry in modules.inspect_bytes(module, Path("module.wasm")).imports}
+    return bool(wanted & _READS_CONFIGURATION) and _SETTING.search(module) is not None
 
 
 def line(case: Case) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import filelock
 import psutil
 
-from helpers import paths
+from helpers import files, paths
 from helpers.doctor.finding import Finding
+from helpers.ending import programs_in
 from helpers.errors import BadState
+from helpers.mesh.local import objects
 from helpers.mesh.local.events import Events
 from helpers.mesh.local.pods import Pods
 from helpers.processes import Registry
@@ -33,7 +34,9 @@ def states() -> list[Finding]:
     for folder in folders():
         try:
             Registry(folder).all()
-            Pods(folder).all()
+            pods = Pods(folder)
+            for pod in pods.all():
+                pods.bound_ports(pod)
             Events(folder).all()
             _objects(folder)
         except (BadState, OSError) as error:
@@ -89,23 +92,14 @@ def processes() -> list[Finding]:
 
 def strays(states_: list[Path], known: set[int]) -> list[psutil.Process]:
     """Programs of our environment that work in a state folder and are in no record."""
-    inside = [str(folder.resolve()) + os.sep for folder in states_]
-    ours = str(places.VENV) + os.sep
     family = {os.getpid(), *known}
     found: list[psutil.Process] = []
-    for process in psutil.process_iter():
+    for process in programs_in(states_, places.VENV):
         try:
-            argv = process.cmdline()
-            if process.pid in family or process.ppid() in family:
-                continue
-        except psutil.Error:  # it ended, or it belongs to somebody else: not ours
+            if process.pid not in family and process.ppid() not in family:
+                found.append(process)
+        except psutil.NoSuchProcess:  # it ended meanwhile
             continue
-        if (
-            argv
-            and argv[0].startswith(ours)
-            and any(folder in word for word in argv[1:] for folder in inside)
-        ):
-            found.append(process)
     return found
 
 
@@ -142,8 +136,6 @@ def _held(path: Path) -> bool:
 
 
 def _objects(folder: Path) -> None:
+    # By its files: a Store would make what is not there.
     for path in (folder / "objects").rglob("*.json"):
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BadState(f"{path} is damaged and cannot be read", cause=str(error)) from error
+        files.read_json(path, version=objects.SCHEMA)

@@ -92,12 +92,12 @@ def envoy_runtime(module: Path | None = None) -> list[Finding]:
         return [Finding(name, "fail", f"{error.what}: {error.cause}", error.fix)]
     except CommandFailed as error:
         said = [line for line in error.detail.splitlines() if "[wasm]" in line]
-        last = (said or error.detail.splitlines() or [error.what])[0]
+        first = (said or error.detail.splitlines() or [error.what])[0]
         return [
             Finding(
                 name,
                 "fail",
-                f"it does not load a module: {last}",
+                f"it does not load a module: {first}",
                 "./workbook clean --all, then ./workbook run fetches Envoy anew",
             )
         ]

@@ -18,8 +18,9 @@ __all__ = ["MOST_BYTES", "Export", "Import", "ModuleInfo", "Problem", "inspect",
 MOST_BYTES = 64 * 1024 * 1024
 
 _REBUILD = "build it again (steps.cargo_build) and copy the whole file"
-_UNKNOWN_ABI = "Wasm VM failed Missing or unknown Proxy-Wasm ABI version"
-_CORRUPTED = "Wasm VM failed Failed to parse corrupted Wasm module"
+_VM = "Wasm VM failed "
+_UNKNOWN_ABI = f"{_VM}Missing or unknown Proxy-Wasm ABI version"
+_CORRUPTED = f"{_VM}Failed to parse corrupted Wasm module"
 
 
 def inspect(path: str | Path) -> ModuleInfo:
@@ -99,8 +100,9 @@ def _refuse_other_kinds(data: bytes, shown: str) -> None:
         kind = _other_kind(data)
         raise BadModule(
             f"{shown} is no Wasm module: it begins with {data[:4]!r}",
-            cause=f"it is {kind}, and a module begins with {binary.MAGIC!r}; "
-            f"Envoy says: {_UNKNOWN_ABI}", fix="give the .wasm file that cargo built")
+            cause=f"it is {kind}, and a module begins with {binary.MAGIC!r}; Envoy says: "
+            f"{_CORRUPTED} (or, as the bytes happen to be, {_UNKNOWN_ABI.removeprefix(_VM)})",
+            fix="give the .wasm file that cargo built")
     if len(data) < 8:
         raise BadModule(f"{shown} is cut short: it has {len(data)} bytes",
                         cause=f"a module begins with eight; Envoy says: {_CORRUPTED}",

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from helpers import files
 from helpers.setup import places, system
 from helpers.setup.console import Console, run
 from helpers.setup.mending import forget_half_installed
@@ -207,9 +208,7 @@ def clean_env() -> dict[str, str]:
 
 
 def _write(path: Path, document: object) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    files.write_atomic(path, json.dumps(document, indent=1) + "\n")
 
 
 class _Watch:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
+from helpers import files
 from helpers.errors import BadInput, NotFound
 from helpers.setup import places
 
@@ -22,7 +22,7 @@ def keep_pristine() -> None:
     places.PRISTINE.mkdir(parents=True, exist_ok=True)
     for notebook in all_notebooks():
         if not (places.PRISTINE / notebook.name).exists():
-            _write(places.PRISTINE / notebook.name, notebook.read_bytes())
+            files.write_atomic(places.PRISTINE / notebook.name, notebook.read_bytes())
 
 
 def reset(number: str) -> str:
@@ -64,7 +64,7 @@ def reset(number: str) -> str:
         if target.read_bytes() == data:
             return f"{name} is pristine already: nothing to do"
         kept = f"; yours is kept as {_set_aside(target).relative_to(places.ROOT).as_posix()}"
-    _write(target, data)
+    files.write_atomic(target, data)
     return f"{name} is back from {source}{kept}"
 
 
@@ -103,10 +103,3 @@ def _committed_names() -> list[str]:
     listed = _git("ls-tree", "--name-only", "-z", "HEAD", "notebooks/") or b""
     paths = [Path(item) for item in listed.decode("utf-8", "replace").split("\0") if item]
     return [path.name for path in paths if path.suffix == ".ipynb" and path.name[:2].isdecimal()]
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -74,7 +74,6 @@ def _fetch(console: Console, found: toolchain.Toolchain) -> None:
             cwd=paths.plugins(), env=found.env(), sink=console.progress, timeout=600,
         )
     except CommandFailed as error:
-        # With the crates in the cache from before, builds work all the same.
         raise SetupFailed(
             "cargo could not fetch the crates of plugins/",
             cause="no network, or a proxy whose certificate cargo does not trust",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from helpers import steps
-from helpers.mesh.local import LocalMesh, istioctl
+from helpers import listeners, steps
+from helpers.mesh.local import LocalMesh
 
 NAME = "default.header-logger~istio-translated-wasmplugin"
 FILTER = f"extensions.istio.io/trafficextension/{NAME}"
@@ -16,7 +16,9 @@ FILTER = f"extensions.istio.io/trafficextension/{NAME}"
 
 def filters(mesh: LocalMesh) -> dict[str, list[str]]:
     return {
-        listener["name"]: istioctl.http_filters(listener)
+        listener["name"]: [
+            name for _, chain in listeners.http_filters(listener) for name in chain
+        ]
         for listener in mesh.proxy_config("listener").extra["json"]
     }
 

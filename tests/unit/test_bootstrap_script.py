@@ -17,7 +17,8 @@ from helpers.setup.console import Console, run
 
 SCRIPT = paths.ROOT / "workbook"
 BOOTSTRAP = [*sorted((paths.ROOT / "helpers" / "setup").glob("*.py")),
-             paths.ROOT / "helpers" / "errors.py", paths.ROOT / "helpers" / "__init__.py", SCRIPT]
+             paths.ROOT / "helpers" / "errors.py", paths.ROOT / "helpers" / "files.py",
+             paths.ROOT / "helpers" / "__init__.py", SCRIPT]
 
 
 def imports(path: Path) -> set[str]:

@@ -115,3 +115,12 @@ def test_places_tells_folders_that_are_there_with_their_size() -> None:
     assert rows[paths.shown(paths.workspace())][1] == "2.0"
     assert rows[paths.shown(paths.workspace())][3] == "you alone"
     assert paths.shown(paths.state()) not in rows
+
+
+def test_jupyterlab_is_not_taken_for_an_app_of_bookinfo(tmp_path: Path) -> None:
+    registry = Registry(paths.state())
+    registry.start("jupyterlab", SLEEPER, log=tmp_path / "log")
+    try:
+        assert cleanup.running().rows[0][4] == "JupyterLab, which serves the notebooks"
+    finally:
+        registry.stop("jupyterlab")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import psutil
 import pytest
 
 from helpers import manifests
-from helpers.errors import BadInput, BadManifest, NotFound
+from helpers.errors import BadInput, BadManifest, BadState, MeshDown, NotFound
 from helpers.mesh.local import access, agent, caretaker, kubectl, services, volumes
+from helpers.mesh.local.envoy_admin import Files, rotate
 from helpers.mesh.local.events import Events
-from helpers.mesh.local.pods import Pod, info, template_hash
+from helpers.mesh.local.pods import Pod, Pods, info, template_hash
+from helpers.processes import Registry
 
 
 def pod(
@@ -225,3 +228,54 @@ def test_a_manifest_in_a_file_is_shown_by_its_name(tmp_path: Path) -> None:
     command = kubectl.apply(tmp_path / "a b.yaml", [], "default")
     assert command.startswith("kubectl apply --server-side -f '")
     assert command.endswith("a b.yaml' -n default")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"productpage": "x"}', '{"productpage": null}'])
+def test_a_damaged_ports_file_is_named(tmp_path: Path, text: str) -> None:
+    pods = Pods(tmp_path)
+    assert pods.bound_ports(pod()) == {}
+    path = pods.app_ports(pod())
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(BadState, match="damaged") as caught:
+        pods.bound_ports(pod())
+    assert str(path) in caught.value.what
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_damaged_index_of_fetched_modules_is_an_empty_one(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "index.json"
+    path.write_text(text)
+    assert agent._index(path) == {}
+
+
+def test_a_log_whose_envoy_does_not_answer_keeps_its_name(tmp_path: Path) -> None:
+    where = Files(tmp_path)
+    where.log.write_text("a line\n")
+    with pytest.raises(MeshDown):
+        rotate(where, limit=1)
+    assert where.log.read_text() == "a line\n"
+
+
+def test_the_caretaker_watches_on_beside_a_damaged_record(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    damaged = tmp_path / "processes" / "a.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    record = registry.start("b", [sys.executable, "-c", "import time; time.sleep(60)"],
+                            log=tmp_path / "log")
+    try:
+        assert [other.name for other in caretaker._others(registry)] == ["b"]
+    finally:
+        registry.stop(record.name)
+
+
+@pytest.mark.parametrize("source", [
+    "{}", "null", '{"name": 1}', '{"name": "c", "items": [{"key": "a"}]}',
+    '{"name": "c", "items": [{"key": "a", "path": "../../a"}]}',
+    '{"name": "c", "items": [{"key": "a", "path": "/a"}]}',
+])
+def test_a_volume_that_an_annotation_describes_wrongly_is_refused(source: str) -> None:
+    text = f'[{{"name": "v", "configMap": {source}}}]'
+    with pytest.raises(BadManifest, match="cannot be used"):
+        volumes.volumes(pod(annotations={volumes.USER_VOLUME: text}))

@@ -208,3 +208,10 @@ def _only_bad_module(data: bytes) -> None:
     else:
         complete = bool(str(info) and info._repr_html_())
     assert complete
+
+
+def test_no_module_is_told_with_each_of_envoys_words_for_it() -> None:
+    with pytest.raises(BadModule) as caught:
+        look(b"fn main() {}\n")
+    assert "Failed to parse corrupted Wasm module" in caught.value.cause
+    assert "Missing or unknown Proxy-Wasm ABI version" in caught.value.cause

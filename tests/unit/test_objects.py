@@ -13,6 +13,7 @@ import pytest
 
 from helpers import manifests
 from helpers.errors import AlreadyExists, BadManifest, BadState, Busy, NotFound, NotModelled
+from helpers.mesh.local import LocalMesh
 from helpers.mesh.local.objects import Store
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -357,3 +358,31 @@ def test_two_processes_never_share_a_resource_version(tmp_path: Path) -> None:
     assert [process.wait(timeout=120) for process in started] == [0, 0]
     found = [obj["metadata"]["resourceVersion"] for obj in Store(tmp_path).list("cm")]
     assert len(found) == len(set(found)) == 30
+
+
+def test_a_patch_that_is_refused_leaves_the_object_as_it_was(store: Store) -> None:
+    store.create(plugin())
+    before = store.get("wasmplugin", "default", "x")
+
+    def refuse(_: object) -> None:
+        raise NotModelled("not here")
+
+    with pytest.raises(NotModelled):
+        store.patch("wasmplugin", "default", "x", {"spec": {"url": "oci://a/b"}}, check=refuse)
+    assert store.get("wasmplugin", "default", "x") == before
+
+
+def test_the_mesh_stores_nothing_that_it_could_not_run(tmp_path: Path) -> None:
+    mesh = LocalMesh(state=tmp_path)
+    mesh.apply(plugin())
+    before = mesh.get("wasmplugin", "x").extra["objects"]
+    with pytest.raises(NotModelled):
+        mesh.patch("wasmplugin", "x", {"spec": {"url": "oci://registry.example/x:1"}})
+    assert mesh.get("wasmplugin", "x").extra["objects"] == before
+
+
+def test_a_manifest_with_one_bad_object_changes_nothing(tmp_path: Path) -> None:
+    mesh = LocalMesh(state=tmp_path)
+    with pytest.raises(BadManifest):
+        mesh.apply([config_map("good"), plugin(phase="NEVER")])
+    assert mesh.get("configmap").rows == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import processes
+from helpers import ending, processes
 from helpers.errors import BadState, MeshDown
 from helpers.files import DiskProblem
 from helpers.processes import Registry
@@ -152,7 +153,7 @@ def test_a_damaged_record_is_named_after_all_others_were_ended(
         assert not other.alive()
         assert lost.alive()
         # The record cannot tell which process it is; the process can tell whose it is.
-        assert [f"(pid {lost.pid})" in name for name in processes.end_strays(tmp_path)] == [True]
+        assert [f"(pid {lost.pid})" in name for name in ending.end_strays(tmp_path)] == [True]
         assert not lost.alive()
     finally:
         processes.stop(lost)
@@ -163,7 +164,7 @@ def test_programs_that_work_elsewhere_are_no_strays(tmp_path: Path) -> None:
     record = Registry(tmp_path).start("it", [*SLEEPER, neighbour], log=tmp_path / "log")
     try:
         assert _until(lambda: neighbour in psutil.Process(record.pid).cmdline())
-        assert processes.end_strays(tmp_path) == []
+        assert ending.end_strays(tmp_path) == []
         assert record.alive()
     finally:
         processes.stop(record)
@@ -184,3 +185,33 @@ def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     assert processes.tail(log) == ""
     log.write_bytes(b"x" * 100_000 + b"\nlast \xff\nline\n")
     assert processes.tail(log, 2) == "last \N{REPLACEMENT CHARACTER}\nline"
+
+
+def test_a_corrected_system_clock_makes_nobody_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Registry(tmp_path).start("it", SLEEPER, log=tmp_path / "log")
+    try:
+        before = psutil.boot_time()
+        # Where the system tells the boot by the clock, a clock set anew moves it.
+        monkeypatch.setattr("psutil._psplatform.boot_time", lambda: before + 3600)
+        assert record.alive()
+    finally:
+        monkeypatch.undo()
+        processes.stop(record)
+
+
+def test_the_one_named_last_is_ended_last(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    for name in ("a", "b", "c"):
+        registry.start(name, SLEEPER, log=tmp_path / "log")
+    assert registry.stop_all(last="a") == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize("data", [1, [], {"name": "it"}, {"pid": "x"}])
+def test_a_record_of_the_wrong_form_is_damaged(tmp_path: Path, data: object) -> None:
+    path = tmp_path / "processes" / "it.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"version": 2, "data": data}))
+    with pytest.raises(BadState, match="damaged"):
+        Registry(tmp_path).get("it")

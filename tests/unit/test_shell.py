@@ -118,3 +118,9 @@ def test_nothing_of_a_finished_run_is_left() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     shell.run(["/bin/sh", "-c", "true"])
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+def test_what_is_no_program_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program", encoding="utf-8")
+    with pytest.raises(CommandFailed, match="cannot be run"):
+        shell.run([tmp_path / "text"])

@@ -99,9 +99,7 @@ def say(log: Path, level: str, scope: str, text: str) -> None:
 def _fetch(url: str, sha256: str, cache: Path, version: str) -> Path:
     """The cached file of a module, fetched when it is not there."""
     index_path = cache / "index.json"
-    index: dict[str, str] = {}
-    if index_path.exists():
-        index = json.loads(index_path.read_text())
+    index = _index(index_path)
     key = f"{url}#{version}" if version else url
     known = sha256 or index.get(key, "")
     if known and (cache / f"{known}.wasm").exists():
@@ -119,6 +117,15 @@ def _fetch(url: str, sha256: str, cache: Path, version: str) -> Path:
     index[key] = found
     files.write_json_plain(index_path, index)
     return module
+
+
+def _index(path: Path) -> dict[str, str]:
+    """Which module each URL gave; a damaged index is an empty one: all is fetched anew."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(key): str(digest) for key, digest in found.items()}
+    except (FileNotFoundError, ValueError, AttributeError):
+        return {}
 
 
 def _download(url: str) -> bytes:

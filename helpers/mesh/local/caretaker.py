@@ -9,6 +9,7 @@ nothing left to look after.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import psutil
 
-from helpers.processes import Registry
+from helpers.errors import BadState, MeshDown
+from helpers.processes import Recorded, Registry, born, is_same
 
 NAME = "caretaker"
-#: Set by `workbook lab` and `workbook run`: "PID:CREATE_TIME" of the owner.
+#: Set by `workbook lab` and `workbook run`: "PID:BIRTH" of the owner.
 OWNER_VARIABLE = "WORKBOOK_OWNER"
 _PERIOD_SECONDS = 1.0
 
@@ -27,7 +29,7 @@ _PERIOD_SECONDS = 1.0
 def owner_token(process: psutil.Process | None = None) -> str:
     """What to put into WORKBOOK_OWNER so that the mesh ends with `process` (default: this one)."""
     mine = process or psutil.Process()
-    return f"{mine.pid}:{mine.create_time():.3f}"
+    return f"{mine.pid}:{born(mine):.3f}"
 
 
 def ensure(state: Path, registry: Registry, owner: str | None = None) -> None:
@@ -51,10 +53,9 @@ def gone(token: str) -> bool:
     """Whether the process of an owner token has ended. An empty token never ends."""
     if not token:
         return False
-    pid, _, created = token.partition(":")
+    pid, _, birth = token.partition(":")
     try:
-        process = psutil.Process(int(pid))
-        return abs(process.create_time() - float(created)) > 0.02
+        return not is_same(psutil.Process(int(pid)), float(birth))
     except psutil.NoSuchProcess:
         return True
 
@@ -66,18 +67,31 @@ def main(state: Path, owner: str) -> None:
     registry = Registry(state)
     while True:
         time.sleep(_PERIOD_SECONDS)
-        others = [record for record in registry.all() if record.name != NAME]
+        others = _others(registry)
         if not state.exists() or not any(record.alive() for record in others):
             break
         if gone(owner):
             for record in others:
                 registry.stop(record.name)
-            break
+            continue  # a kernel that ended last may have started something meanwhile
         for folder in (state / "pods").glob("*/istio-proxy"):
-            rotate(Files(folder))
+            # An Envoy that has just ended answers nothing: the next one has a log to rotate.
+            with contextlib.suppress(MeshDown):
+                rotate(Files(folder))
     mine = registry.get(NAME)
     if mine is not None and mine.pid == os.getpid():
         registry.forget(NAME)
+
+
+def _others(registry: Registry) -> list[Recorded]:
+    found: list[Recorded] = []
+    for name in registry.names():
+        # Every call of the mesh reports a damaged record; it must not end the watch on others.
+        with contextlib.suppress(BadState):
+            record = registry.get(name)
+            if record is not None and name != NAME:
+                found.append(record)
+    return found
 
 
 if __name__ == "__main__":

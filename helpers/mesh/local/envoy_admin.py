@@ -166,11 +166,23 @@ def rotate(where: Files, *, limit: int = ROTATE_BYTES) -> bool:
 
     Envoy reopens its files on /reopen_logs, so no line is lost: until then it writes to the
     renamed file.
+
+    Raises:
+        MeshDown: Envoy does not answer; then the log has its old name.
     """
-    with contextlib.suppress(FileNotFoundError):
+    aside = where.log.with_name(where.log.name + ".1")
+    try:
         if where.log.stat().st_size <= limit:
             return False
-        where.log.replace(where.log.with_name(where.log.name + ".1"))
+        where.log.replace(aside)
+    except FileNotFoundError:  # the pod is being removed, or its Envoy has not started yet
+        return False
+    try:
         Admin(where).post("/reopen_logs")
-        return True
-    return False
+    except MeshDown:
+        # Under the other name it would never be looked at again, and grow.
+        if not where.log.exists():
+            with contextlib.suppress(FileNotFoundError):  # the pod was removed meanwhile
+                aside.replace(where.log)
+        raise
+    return True

@@ -22,11 +22,17 @@ class Events:
         self._path = folder / "events.json"
 
     def all(self) -> list[Event]:
-        """Every kept event."""
+        """Every kept event.
+
+        Raises:
+            BadState: the file is damaged or another version's.
+        """
         try:
             return [Event(**entry) for entry in files.read_json(self._path, version=_SCHEMA)]
         except FileNotFoundError:
             return []
+        except TypeError as error:
+            raise files.damaged(self._path) from error
 
     def add(
         self, *, kind: str, reason: str, obj: str, source: str, message: str, namespace: str

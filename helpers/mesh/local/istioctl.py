@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_HCM = "envoy.filters.network.http_connection_manager"
+from helpers.listeners import CONNECTION_MANAGER
 
 
 def sections(dump: Mapping[str, Any], kind: str) -> Iterable[Mapping[str, Any]]:
@@ -24,16 +24,6 @@ def listeners(dump: Mapping[str, Any]) -> list[dict[str, Any]]:
             if "active_state" in entry:
                 found.append(entry["active_state"]["listener"])
     return found
-
-
-def http_filters(listener: Mapping[str, Any]) -> list[str]:
-    """The names of a listener's HTTP filters, in order."""
-    names: list[str] = []
-    for chain in listener.get("filter_chains", ()):
-        for part in chain.get("filters", ()):
-            if part["name"] == _HCM:
-                names += [entry["name"] for entry in part["typed_config"]["http_filters"]]
-    return names
 
 
 def listener_rows(
@@ -61,7 +51,7 @@ def listener_rows(
 
 def _destination(chain: Mapping[str, Any]) -> str:
     for part in chain.get("filters", ()):
-        if part["name"] == _HCM:
+        if part["name"] == CONNECTION_MANAGER:
             config = part["typed_config"]
             if "rds" in config:
                 return f"Route: {config['rds']['route_config_name']}"

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Where plugins apply to every workload of the mesh.
-ROOT_NAMESPACE = "istio-system"
+from helpers.mesh.local.kinds import ROOT_NAMESPACE
+
 #: istiod translates a WasmPlugin to a TrafficExtension of this name since Istio 1.30.
 TRANSLATED = "~istio-translated-wasmplugin"
 RESOURCE_PREFIX = "extensions.istio.io/trafficextension/"
@@ -127,10 +127,8 @@ def for_listener(
     ordered: list[Extension] = []
     for phase in PHASES:
         group = [ext for ext in matched if ext.phase == phase]
-        # A stable sort: equal priorities keep namespace, age and name order.
-        ordered += sorted(
-            group, key=lambda e: -(e.priority if e.priority is not None else -math.inf)
-        )
+        # Highest first, and stable: equal priorities keep namespace, age and name order.
+        ordered += sorted(group, key=_rank, reverse=True)
     return ordered
 
 

@@ -8,7 +8,6 @@ nothing happens twice, and a kernel restart loses nothing.
 from __future__ import annotations
 
 import copy
-import json
 import sys
 import time
 from pathlib import Path
@@ -53,6 +52,13 @@ class Kubelet:
         port = bound if pod.sidecar else self._app_port(pod)
         return None if port is None else ("127.0.0.1", port)
 
+    def live_address(self, pod: Pod) -> tuple[str, int] | None:
+        """Like `address`, and None where the pod's Envoy does not answer."""
+        try:
+            return self.address(pod)
+        except MeshDown:  # it has just ended: no endpoint, and _watch starts it again
+            return None
+
     def world(self) -> World:
         """What every sidecar's configuration depends on, as of now."""
         known = services(self._store.list("Service"))
@@ -61,7 +67,7 @@ class Kubelet:
             extensions=[*self._store.list("WasmPlugin"), *self._store.list("TrafficExtension")],
             services=known,
             endpoints={
-                (svc.name, svc.namespace): endpoints(svc, pods, self._address_or_none)
+                (svc.name, svc.namespace): endpoints(svc, pods, self.live_address)
                 for svc in known
             },
         )
@@ -159,10 +165,7 @@ class Kubelet:
         self._event(pod, "Normal", "Started", f"Started container {pod.app}")
 
     def _app_port(self, pod: Pod) -> int | None:
-        ports = self.pods.app_ports(pod)
-        if not ports.exists():
-            return None
-        return next(iter(json.loads(ports.read_text()).values()), None)
+        return next(iter(self.pods.bound_ports(pod).values()), None)
 
     def _watch(self, pod: Pod) -> None:
         """Notice containers that ended, and start them again as a kubelet does."""
@@ -231,22 +234,10 @@ class Kubelet:
             if not outbound.exists() or outbound.read_text(encoding="utf-8") != text:
                 files.write_atomic(outbound, text)
 
-    def _address_or_none(self, pod: Pod) -> tuple[str, int] | None:
-        try:
-            return self.address(pod)
-        except MeshDown:  # its Envoy has just ended: no endpoint, and _watch starts it again
-            return None
-
     # -- events -----------------------------------------------------------------------------
 
-    def _event(
-        self, pod: Pod, kind: str, reason: str, message: str, *, source: str = "kubelet"
-    ) -> None:
-        self._event_for(f"pod/{pod.name}", pod.namespace, kind, reason, source, message)
-
-    def _event_for(
-        self, obj: str, namespace: str, kind: str, reason: str, source: str, message: str
-    ) -> None:
+    def _event(self, pod: Pod, kind: str, reason: str, message: str) -> None:
         self.events.add(
-            kind=kind, reason=reason, obj=obj, source=source, message=message, namespace=namespace
+            kind=kind, reason=reason, obj=f"pod/{pod.name}", source="kubelet", message=message,
+            namespace=pod.namespace,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 
+from helpers import files
+from helpers.ending import end_strays
 from helpers.errors import BadState
 from helpers.mesh.local import caretaker
 from helpers.mesh.local.kubelet import Kubelet
@@ -12,7 +14,6 @@ from helpers.mesh.local.objects import Store
 from helpers.mesh.local.verbs_envoy import EnvoyVerbs
 from helpers.mesh.local.verbs_objects import ObjectVerbs
 from helpers.mesh.local.verbs_traffic import TrafficVerbs
-from helpers.processes import end_strays
 from helpers.show import Result
 
 
@@ -48,15 +49,21 @@ class LocalMesh(ObjectVerbs, TrafficVerbs, EnvoyVerbs):
         return self._result("", "stopped" + (f": {', '.join(ended)}" if ended else ""))
 
     def reset(self) -> Result:
-        """End every process and forget every object: an empty cluster again."""
+        """End every process and forget every object: an empty cluster again.
+
+        Raises:
+            DiskProblem: something cannot be removed.
+        """
         with self._locked():
             with contextlib.suppress(BadState):  # damaged records go with the folder below
                 self._registry.stop_all()
             # A damaged record cannot tell its pid, but the process can tell its folder.
             end_strays(self.state)
-            for name in ("objects", "pods", "processes"):
-                shutil.rmtree(self.state / name, ignore_errors=True)
-            (self.state / "events.json").unlink(missing_ok=True)
+            with files.writing(self.state):
+                for name in ("objects", "pods", "processes"):
+                    if (self.state / name).exists():
+                        shutil.rmtree(self.state / name)
+                (self.state / "events.json").unlink(missing_ok=True)
         self._store = Store(self.state)
         self._kubelet = Kubelet(self.state, self._store, self._registry)
         return self._result("", "the local mesh is empty")

@@ -13,7 +13,7 @@ import builtins
 import contextlib
 import copy
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,8 @@ from helpers.mesh.local import kinds, merge, objects_errors, schema
 from helpers.mesh.local.kinds import ROOT_NAMESPACE as ROOT_NAMESPACE
 from helpers.mesh.local.kinds import Kind
 
-_SCHEMA = 1
+#: Of every file of a store.
+SCHEMA = 1
 _CLUSTER = "_cluster"
 _FIRST = ("default", ROOT_NAMESPACE)
 
@@ -105,17 +106,17 @@ class Store:
     def version(self) -> int:
         """The newest resourceVersion: it grows with every change of any object."""
         try:
-            found = files.read_json(self._version_file, version=_SCHEMA)
+            found = files.read_json(self._version_file, version=SCHEMA)
         except FileNotFoundError:
             return 0
         if not isinstance(found, int):
-            raise objects_errors.damaged(self._version_file)
+            raise files.damaged(self._version_file)
         return found
 
     def _next_version(self) -> str:
         # Written before the object: a crash in between skips a number, never repeats one.
         number = self.version() + 1
-        files.write_json(self._version_file, number, version=_SCHEMA)
+        files.write_json(self._version_file, number, version=SCHEMA)
         return str(number)
 
     # -- reading --------------------------------------------------------------------------
@@ -223,9 +224,18 @@ class Store:
             return self._store(which, record, filled, obj)
 
     def patch(
-        self, kind: str, ns: str | None, name: str, patch: Mapping[str, Any]
+        self,
+        kind: str,
+        ns: str | None,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        check: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> dict[str, Any]:
         """kubectl patch: strategic for built-in kinds, RFC 7386 for custom resources.
+
+        Args:
+            check: gets the patched object before it is stored; what it raises keeps the old.
 
         Raises:
             NotFound: there is no such object.
@@ -249,6 +259,7 @@ class Store:
             filled = schema.validate(
                 patched, verb="patching", source=f"{which.plural}/{name}", old=record["object"]
             )
+            check(filled)
             return self._store(which, record, filled, record["last"])[1]
 
     def delete(self, kind: str, ns: str | None, name: str) -> dict[str, Any]:
@@ -298,11 +309,11 @@ class Store:
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            record = files.read_json(path, version=_SCHEMA)
+            record = files.read_json(path, version=SCHEMA)
         except FileNotFoundError:
             return None
         if not isinstance(record, dict) or not {"object", "last"} <= record.keys():
-            raise objects_errors.damaged(path)
+            raise files.damaged(path)
         return record
 
     def _add(self, which: Kind, obj: Mapping[str, Any], last: Any) -> dict[str, Any]:
@@ -340,4 +351,4 @@ class Store:
     def _write(self, which: Kind, obj: Mapping[str, Any], last: Any) -> None:
         meta = obj["metadata"]
         path = self._path(which, meta.get("namespace"), meta["name"])
-        files.write_json(path, {"object": obj, "last": last}, version=_SCHEMA)
+        files.write_json(path, {"object": obj, "last": last}, version=SCHEMA)

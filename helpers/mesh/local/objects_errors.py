@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from helpers.errors import BadState, NotFound
+from helpers.errors import NotFound
 from helpers.mesh.local.kinds import Kind
 
 
@@ -23,13 +21,4 @@ def no_namespace(name: str, where: str = "") -> NotFound:
         f'Error from server (NotFound): {where}namespaces "{name}" not found',
         cause="an object can only be put into a namespace that exists",
         fix=f"create it first: kubectl create namespace {name}",
-    )
-
-
-def damaged(path: Path) -> BadState:
-    """A file of the store has the right version and the wrong form."""
-    return BadState(
-        f"{path} is damaged and cannot be read",
-        cause="its content is not what the workbook writes",
-        fix="run `./workbook clean`: it sets the damaged state aside and starts afresh",
     )

@@ -28,7 +28,8 @@ class Mounted:
     Attributes:
         configmap: its name.
         version: the resourceVersion whose content lies in the pod.
-        pending: a newer resourceVersion that was noticed, and when.
+        pending: a newer resourceVersion that was noticed and is not in the pod yet.
+        noticed: when, in seconds since the epoch.
     """
 
     configmap: str
@@ -128,6 +129,21 @@ class Pods:
         """Where the application writes the port that it was given."""
         return self.folder(pod) / "app" / "ports.json"
 
+    def bound_ports(self, pod: Pod) -> dict[str, int]:
+        """The application's ports by service; empty until it has bound them.
+
+        Raises:
+            BadState: the file is damaged.
+        """
+        path = self.app_ports(pod)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {str(name): int(port) for name, port in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise files.damaged(path) from error
+
     def outbound(self, pod: Pod) -> Path:
         """Where the application reads the way out of the pod."""
         return self.folder(pod) / "app" / "outbound"
@@ -145,8 +161,11 @@ class Pods:
         found: list[Pod] = []
         for path in self._folder.glob("*/pod.json"):
             data = files.read_json(path, version=_SCHEMA)
-            data["mounted"] = {key: Mounted(**value) for key, value in data["mounted"].items()}
-            found.append(Pod(**data))
+            try:
+                mounted = {key: Mounted(**value) for key, value in data["mounted"].items()}
+                found.append(Pod(**{**data, "mounted": mounted}))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise files.damaged(path) from error
         return sorted(found, key=lambda pod: (pod.created, pod.name))
 
     def save(self, pod: Pod) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from helpers import manifests, paths
 from helpers.errors import AlreadyExists, NotFound, NotModelled
 from helpers.mesh.base import Manifest
-from helpers.mesh.local import kubectl
+from helpers.mesh.local import kubectl, schema
 from helpers.mesh.local.rollout import bookinfo_app
 from helpers.mesh.local.verbs_pods import PodVerbs
 from helpers.mesh.local.volumes import PROPAGATION_SECONDS
@@ -56,31 +56,39 @@ class ObjectVerbs(PodVerbs):
         """kubectl apply -f MANIFEST
 
         Raises:
-            BadManifest: the API server would refuse it; nothing of the file is applied.
-            NotModelled: a cluster would take it, the local mesh does not.
+            BadManifest: the API server would refuse an object by itself; nothing of the file
+                is applied. What it refuses because of the object that is there already (a
+                field that never changes) is met in turn: the objects before it are applied.
+            NotModelled: a cluster would take it, the local mesh does not; nothing is applied.
+            NotFound: an object's namespace is not there; those before it are applied.
         """
         where = namespace or self.namespace
         found = manifests.load(manifest)
         source = paths.shown(manifest) if isinstance(manifest, Path) else "STDIN"
         for document in found:
             self._check_runnable(document)
+            schema.validate(self._place(document, where), source=source)
         lines: list[str] = []
         with self._at_work():
             for document in found:
-                placed = self._place(document, where)
-                outcome, stored = self._store.apply(placed, source=source)
+                outcome, stored = self._store.apply(document, source=source)
                 lines.append(f"{kubectl.label(stored)} {outcome}")
         return self._result(kubectl.apply(manifest, found, where), "\n".join(lines))
 
     def patch(
         self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str | None = None
     ) -> Result:
-        """kubectl patch KIND NAME -p PATCH"""
+        """kubectl patch KIND NAME -p PATCH
+
+        Raises:
+            NotFound: there is no such object.
+            BadManifest: the API server would refuse the patched object; the old one stays.
+            NotModelled: a cluster would take it, the local mesh does not; the old one stays.
+        """
         where = namespace or self.namespace
         with self._at_work():
             before = self._store.get(kind, where, name)
-            stored = self._store.patch(kind, where, name, patch)
-            self._check_runnable(stored)
+            stored = self._store.patch(kind, where, name, patch, check=self._check_runnable)
         same = before["metadata"]["resourceVersion"] == stored["metadata"]["resourceVersion"]
         return self._result(
             kubectl.patch(kind, name, patch, where),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from helpers.errors import MeshDown, NotFound, NotReady
+from helpers.errors import NotFound, NotReady
 from helpers.mesh.base import CurlResult, Endpoint, LogText
 from helpers.mesh.local import access, kubectl, services
 from helpers.mesh.local.core import Core
@@ -138,11 +138,5 @@ class TrafficVerbs(Core):
                 cause="no such Service in this namespace",
                 fix='mesh.apply(Path("manifests/bookinfo.yaml"))',
             )
-        found = services.endpoints(service, self._kubelet.pods.all(), self._live_address)
+        found = services.endpoints(service, self._kubelet.pods.all(), self._kubelet.live_address)
         return found[-1] if found else None
-
-    def _live_address(self, pod: Pod) -> tuple[str, int] | None:
-        try:
-            return self._kubelet.address(pod)
-        except MeshDown:  # its Envoy has just ended: not an endpoint
-            return None

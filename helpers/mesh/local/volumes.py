@@ -54,7 +54,27 @@ def from_annotation(annotations: Mapping[str, str], key: str) -> list[dict[str, 
         isinstance(entry, dict) and entry.get("name") for entry in found
     ):
         raise _bad_annotation(key, text, "it must be a JSON list of objects with a name")
+    if not all(_is_source(entry["configMap"]) for entry in found if "configMap" in entry):
+        raise _bad_annotation(
+            key, text, "configMap must have a name, and each of its items a key and a path inside"
+        )
     return found
+
+
+def _is_source(source: Any) -> bool:
+    """Whether a ConfigMap volume of an annotation is one: no schema has looked at it."""
+    if not isinstance(source, Mapping) or not isinstance(source.get("name"), str):
+        return False
+    items = source.get("items") or []
+    return isinstance(items, list) and all(
+        isinstance(item, Mapping)
+        and isinstance(item.get("key"), str)
+        and isinstance(item.get("path"), str)
+        and item["path"] not in ("", ".")
+        and not item["path"].startswith("/")
+        and ".." not in item["path"].split("/")
+        for item in items
+    )
 
 
 def _bad_annotation(key: str, text: str, cause: str) -> BadManifest:
