@@ -112,7 +112,7 @@ def test_the_new_attribute_on_an_old_rustc_asks_for_a_newer_rustc(text: str) -> 
 
 def test_a_crate_that_the_registry_does_not_have_is_no_network_problem() -> None:
     text = ("error: no matching package named `proxy-wsam` found\n"
-            "location searched: crates.io index\n")
+            "location searched: the registry index\n")
     assert not rustc_errors.needs_network(text)
 
 
