@@ -8,9 +8,9 @@ from pathlib import Path
 
 from helpers import paths, processes
 from helpers.cli.alone import Alone
-from helpers.doctor import leftovers
 from helpers.ending import end_strays
 from helpers.errors import BadInput, BadState
+from helpers.setup import places
 
 #: What a state folder holds, one or the other of it: no other folder is ever removed.
 _MARKS = ("objects", "processes", "pods", "mesh.lock", "objects.lock", "evidence.jsonl", "traffic")
@@ -24,7 +24,7 @@ def clean() -> int:
         BadInput: WORKBOOK_STATE names a folder that the workbook did not make.
     """
     with Alone("run", holding="a run of the notebooks"):
-        folders = leftovers.folders()
+        folders = places.all_states()
         for folder in folders:
             _refuse_a_strangers(folder)
         for folder in folders:

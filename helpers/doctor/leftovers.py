@@ -19,19 +19,10 @@ from helpers.processes import Registry
 from helpers.setup import places
 
 
-def folders() -> list[Path]:
-    """Every state folder: those of the clone, and the one that WORKBOOK_STATE names."""
-    found = places.states()
-    mine = paths.state()
-    if mine.is_dir() and mine.resolve() not in {path.resolve() for path in found}:
-        found.append(mine)
-    return found
-
-
 def states() -> list[Finding]:
     """Can each state folder be read?"""
     found: list[Finding] = []
-    for folder in folders():
+    for folder in places.all_states():
         try:
             Registry(folder).all()
             pods = Pods(folder)
@@ -51,7 +42,7 @@ def states() -> list[Finding]:
             )
     if found:
         return found
-    return [Finding("state", "ok", ", ".join(map(paths.shown, folders())) or "none yet")]
+    return [Finding("state", "ok", ", ".join(map(paths.shown, places.all_states())) or "none yet")]
 
 
 def processes() -> list[Finding]:
@@ -59,7 +50,7 @@ def processes() -> list[Finding]:
     said: list[str] = []
     ended: list[str] = []
     known: set[int] = set()
-    places_found = folders()
+    places_found = places.all_states()
     for folder in places_found:
         try:
             records = Registry(folder).all()
@@ -107,7 +98,8 @@ def locks() -> list[Finding]:
     """Which locks are held now, and by whom where that is known."""
     held: list[str] = []
     candidates = [places.HOME / "run.lock", places.HOME / "lab.lock"]
-    candidates += [folder / name for folder in folders() for name in ("mesh.lock", "objects.lock")]
+    names = ("mesh.lock", "objects.lock")
+    candidates += [folder / name for folder in places.all_states() for name in names]
     for path in candidates:
         if path.is_file() and _held(path):
             pid = path.with_suffix(".pid")

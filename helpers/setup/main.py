@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
 def set_up(console: Console, command: str) -> None:
     """Bring the environment, the pristine notebooks and the toolchain in place."""
     needs_wasm = command in _NEED_TOOLCHAIN and not _toolchain_known(command)
-    needs_nix = command in {"test", "setup"} and bool(system.missing_for_tests())
-    if environment.ready() and not needs_wasm and not needs_nix:
+    needs_test_programs = command in {"test", "setup"} and bool(system.missing_for_tests())
+    if environment.ready() and not needs_wasm and not needs_test_programs:
         keep_pristine()
         return
     with Lock(places.LOCK, console) as lock:
@@ -71,15 +71,15 @@ def set_up(console: Console, command: str) -> None:
         keep_pristine()
         if needs_wasm and not _toolchain_known(command):
             _toolchain(console, command, held)
-        if needs_nix and (lacking := system.missing_for_tests()):
+        if needs_test_programs and (lacking := system.missing_for_tests()):
             try:
                 system.apt_install(
-                    lacking, why="a test evaluates flake.nix", about="10 s", console=console,
-                    log=places.LOG, keep_open=held,
+                    lacking, why="tests evaluate flake.nix and clone with git", about="20 s",
+                    console=console, log=places.LOG, keep_open=held,
                 )
             except SetupFailed as error:
-                # The test that needs it fails with the same words; all others still count.
-                console.say(f"{error}\n  The test of flake.nix will fail.")
+                # The tests that need it fail with the same words; all others still count.
+                console.say(f"{error}\n  The tests that need {' and '.join(lacking)} will fail.")
 
 
 def _toolchain_known(command: str) -> bool:

@@ -38,3 +38,16 @@ def states() -> list[Path]:
     if not HOME.is_dir():
         return []
     return sorted(path for path in HOME.iterdir() if path.is_dir() and path.name not in _KEPT)
+
+
+def all_states() -> list[Path]:
+    """`states`, and the folder that WORKBOOK_STATE names, if there is one.
+
+    An empty WORKBOOK_STATE is none, as for `helpers.paths.state`.
+    """
+    found = states()
+    named = os.environ.get("WORKBOOK_STATE", "")
+    mine = Path(named)
+    if named and mine.is_dir() and mine.resolve() not in {path.resolve() for path in found}:
+        found.append(mine)
+    return found

@@ -99,5 +99,9 @@ def missing_for_venv(*, with_uv: bool) -> list[str]:
 
 
 def missing_for_tests() -> list[str]:
-    """Debian's packages that only the tests need: nix evaluates the outputs of flake.nix."""
-    return [] if shutil.which("nix-instantiate") else ["nix-bin"]
+    """Debian's packages that only the tests need.
+
+    nix evaluates the outputs of flake.nix; git makes the clones from which `reset` is tried.
+    """
+    wanted = {"nix-instantiate": "nix-bin", "git": "git"}
+    return [package for program, package in wanted.items() if not shutil.which(program)]
