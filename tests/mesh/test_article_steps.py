@@ -129,6 +129,10 @@ def test_the_plugin_says_that_it_was_configured_for_each_vm(deployed: LocalMesh)
     begun = time.time()
     deployed.patch("wasmplugin", "header-logger", {"metadata": {"annotations": {"again": "1"}}})
     lines = steps.wait_for_log(deployed, "HeaderLogger configured", since=begun).lines
-    # A throw-away VM, the main thread, then each of two workers.
+    # A throw-away VM, the main thread, then each of two workers, which say so a little later.
+    deadline = time.monotonic() + 10
+    while len(lines) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        lines = deployed.logs(grep="HeaderLogger configured", since=begun).lines
     assert len(lines) >= 4
     assert any("\twasm log: HeaderLogger configured" in line for line in lines)
