@@ -74,19 +74,15 @@ class Kubelet:
 
     # -- the loop ---------------------------------------------------------------------------
 
-    def reconcile(self, *, sync_now: bool = False) -> None:
-        """Bring pods and sidecars up to date with the objects.
-
-        Args:
-            sync_now: bring changed ConfigMaps into the pods without the kubelet's delay.
-        """
+    def reconcile(self) -> None:
+        """Bring pods and sidecars up to date with the objects."""
         self._rollout.roll_out()
         for pod in self.pods.all():
             self._watch(pod)
             if pod.state == "pending":
                 self._mount(pod)
             elif pod.state in ("starting", "ready"):
-                self._refresh(pod, now=sync_now)
+                self._refresh(pod, now=False)
         for pod in self.pods.all():
             if pod.state == "starting":
                 self._start(pod)
