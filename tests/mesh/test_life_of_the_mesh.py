@@ -66,7 +66,7 @@ def test_the_sidecars_log_is_rotated_and_nothing_is_lost(mesh: LocalMesh) -> Non
     (pod,) = mesh.pods("app=productpage").pods
     where = Files(mesh.state / "pods" / pod.name / "istio-proxy")
     steps.curl(mesh, user_agent="before")
-    steps.wait_for_log(mesh, "inbound|9080||")
+    steps.wait_for_log(mesh, '"before"')
     assert rotate(where, limit=10)
     steps.curl(mesh, user_agent="after")
     steps.wait_for_log(mesh, "after")
