@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 
-use crate::config::{Config, Edit, Target};
+use crate::config::Config;
+use crate::edit::{Edit, Target};
 use crate::{host, text};
 
 const MAPS: [(u32, &str); 6] = [
@@ -124,7 +125,11 @@ pub fn steer(config: &Config, place: &str) {
 pub fn reply(config: &Config) {
     if let Some(reply) = &config.reply {
         let status = host::reply(
-            reply.status, &reply.details, &reply.body, &reply.headers, reply.grpc_status,
+            reply.status,
+            &reply.details,
+            &reply.body,
+            &reply.headers,
+            reply.grpc_status,
         );
         host::log(&format!("local_reply {}: {}", reply.status, host::status_name(status)));
     }
@@ -137,7 +142,10 @@ pub fn call(config: &Config, place: &str) -> bool {
     };
     let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let started = hostcalls::dispatch_http_call(
-        &callout.cluster, headers.collect(), Some(callout.body.as_bytes()), Vec::new(),
+        &callout.cluster,
+        headers.collect(),
+        Some(callout.body.as_bytes()),
+        Vec::new(),
         Duration::from_millis(callout.timeout.into()),
     );
     match started {

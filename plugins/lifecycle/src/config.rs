@@ -2,44 +2,21 @@
 
 use serde_json::Value;
 
-use crate::host;
+use crate::edit::{self, Edit};
 use crate::settings::{self, Settings};
 
 /// The callbacks at which something can be asked for.
 const PLACES: [&str; 9] = [
-    "request_headers", "request_body", "request_trailers", "response_headers", "response_body",
-    "response_trailers", "http_call_response", "on_log", "on_done",
+    "request_headers",
+    "request_body",
+    "request_trailers",
+    "response_headers",
+    "response_body",
+    "response_trailers",
+    "http_call_response",
+    "on_log",
+    "on_done",
 ];
-
-const MAPS: [(&str, u32); 4] = [
-    ("request_headers", host::REQUEST_HEADERS),
-    ("request_trailers", host::REQUEST_TRAILERS),
-    ("response_headers", host::RESPONSE_HEADERS),
-    ("response_trailers", host::RESPONSE_TRAILERS),
-];
-
-const BODIES: [(&str, u32); 2] =
-    [("request_body", host::REQUEST_BODY), ("response_body", host::RESPONSE_BODY)];
-
-pub enum Target {
-    Map(u32),
-    Body(u32),
-}
-
-/// One change of a header map or a body.
-pub struct Edit {
-    pub at: String,
-    pub place: String,
-    pub target: Target,
-    pub op: String,
-    pub name: String,
-    pub value: Vec<u8>,
-    pub pairs: Vec<(String, Vec<u8>)>,
-    pub start: u32,
-    pub size: u32,
-    /// Only in the call that ends the stream.
-    pub at_end: bool,
-}
 
 pub struct Reply {
     pub status: u32,
@@ -77,12 +54,27 @@ pub struct Config {
 }
 
 pub fn read(bytes: &[u8]) -> Result<Config, String> {
-    let all = settings::object(bytes, &[
-        "ids", "read", "most_bytes", "edits", "pause", "pause_body", "resume_at", "close_at",
-        "local_reply_at", "local_reply", "callout", "properties", "properties_at", "tick_ms",
-    ])?;
+    let all = settings::object(
+        bytes,
+        &[
+            "ids",
+            "read",
+            "most_bytes",
+            "edits",
+            "pause",
+            "pause_body",
+            "resume_at",
+            "close_at",
+            "local_reply_at",
+            "local_reply",
+            "callout",
+            "properties",
+            "properties_at",
+            "tick_ms",
+        ],
+    )?;
     let read = one_of(&all, "read", Some("own"), &["own", "all"])?;
-    let edits = settings::list(&all, "edits")?.iter().map(edit).collect::<Result<_, _>>()?;
+    let edits = settings::list(&all, "edits")?.iter().map(edit::read).collect::<Result<_, _>>()?;
     let reply_at = place(&all, "local_reply_at")?;
     Ok(Config {
         ids: settings::switch(&all, "ids")?,
@@ -102,7 +94,12 @@ pub fn read(bytes: &[u8]) -> Result<Config, String> {
     })
 }
 
-fn one_of(all: &Settings, name: &str, default: Option<&str>, known: &[&str]) -> Result<String, String> {
+pub fn one_of(
+    all: &Settings,
+    name: &str,
+    default: Option<&str>,
+    known: &[&str],
+) -> Result<String, String> {
     let found = settings::text(all, name)?.or_else(|| default.map(str::to_owned));
     match found {
         Some(text) if known.contains(&text.as_str()) => Ok(text),
@@ -111,7 +108,7 @@ fn one_of(all: &Settings, name: &str, default: Option<&str>, known: &[&str]) -> 
     }
 }
 
-fn place(all: &Settings, name: &str) -> Result<Option<String>, String> {
+pub fn place(all: &Settings, name: &str) -> Result<Option<String>, String> {
     if !all.contains_key(name) {
         return Ok(None);
     }
@@ -124,36 +121,6 @@ fn places(all: &Settings, name: &str) -> Result<Vec<String>, String> {
         Some(text) => Err(format!("{name} holds some of {}, not {text:?}", PLACES.join(", "))),
         None => Ok(found),
     }
-}
-
-fn edit(value: &Value) -> Result<Edit, String> {
-    let all = settings::members("an edit", value, &[
-        "where", "at", "op", "name", "value", "pairs", "start", "size", "at_end",
-    ])?;
-    let known = MAPS.iter().chain(&BODIES).map(|(name, _)| *name).collect::<Vec<_>>();
-    let place_named = one_of(all, "where", None, &known)?;
-    let number = |table: &[(&str, u32)]| {
-        table.iter().find(|(name, _)| *name == place_named).map(|(_, number)| *number)
-    };
-    let (target, ops): (Target, &[&str]) = match (number(&MAPS), number(&BODIES)) {
-        (Some(map), _) => (Target::Map(map), &["add", "replace", "remove", "set"]),
-        (None, body) => {
-            let body = body.unwrap_or_default();
-            (Target::Body(body), &["append", "prepend", "replace", "splice"])
-        }
-    };
-    Ok(Edit {
-        at: place(all, "at")?.unwrap_or_else(|| place_named.clone()),
-        target,
-        op: one_of(all, "op", None, ops)?,
-        name: settings::text(all, "name")?.unwrap_or_default(),
-        value: all.get("value").map_or(Ok(Vec::new()), |value| settings::bytes("value", value))?,
-        pairs: settings::pairs(all, "pairs")?,
-        start: settings::number(all, "start", 0, 0..=u32::MAX)?,
-        size: settings::number(all, "size", u32::MAX, 0..=u32::MAX)?,
-        at_end: settings::switch(all, "at_end")?,
-        place: place_named,
-    })
 }
 
 fn reply(value: &Value) -> Result<Reply, String> {

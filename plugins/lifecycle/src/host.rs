@@ -21,28 +21,53 @@ pub const PLUGIN_CONFIGURATION: u32 = 7;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_buffer_bytes(
-        kind: u32, start: usize, most: usize, data: *mut *mut u8, size: *mut usize,
+        kind: u32,
+        start: usize,
+        most: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
     ) -> u32;
     fn proxy_set_buffer_bytes(
-        kind: u32, start: usize, size: usize, data: *const u8, length: usize,
+        kind: u32,
+        start: usize,
+        size: usize,
+        data: *const u8,
+        length: usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
     fn proxy_add_header_map_value(
-        map: u32, key: *const u8, key_size: usize, value: *const u8, size: usize,
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        size: usize,
     ) -> u32;
     fn proxy_replace_header_map_value(
-        map: u32, key: *const u8, key_size: usize, value: *const u8, size: usize,
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        size: usize,
     ) -> u32;
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
     fn proxy_get_property(
-        path: *const u8, length: usize, data: *mut *mut u8, size: *mut usize,
+        path: *const u8,
+        length: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_send_local_response(
-        status: u32, details: *const u8, details_size: usize, body: *const u8, body_size: usize,
-        headers: *const u8, headers_size: usize, grpc_status: i32,
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
     ) -> u32;
 }
 
@@ -145,14 +170,24 @@ pub fn close(stream: u32) -> u32 {
 }
 
 pub fn reply(
-    status: u32, details: &str, body: &[u8], headers: &[(String, Vec<u8>)], grpc_status: i32,
+    status: u32,
+    details: &str,
+    body: &[u8],
+    headers: &[(String, Vec<u8>)],
+    grpc_status: i32,
 ) -> u32 {
     let packed = text::packed(headers);
     // SAFETY: the host reads all four before the call returns.
     unsafe {
         proxy_send_local_response(
-            status, details.as_ptr(), details.len(), body.as_ptr(), body.len(),
-            packed.as_ptr(), packed.len(), grpc_status,
+            status,
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            packed.as_ptr(),
+            packed.len(),
+            grpc_status,
         )
     }
 }

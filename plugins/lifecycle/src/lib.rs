@@ -2,8 +2,9 @@
 //! pauses, a local reply, a callout. It exists to be compared: the same lines on two hosts mean
 //! that both hosts do the same.
 //!
-//! `settings` and `config` read pluginConfig, `host` calls the host without judging its answers,
-//! `text` makes bytes readable, and `root` and `stream` are the two kinds of context.
+//! `settings`, `config` and `edit` read pluginConfig, `host` calls the host without judging its
+//! answers, `text` makes bytes readable, `acts` is what is done in a callback, and `root` and
+//! `stream` are the two kinds of context.
 
 #[cfg(any(target_arch = "wasm32", test))]
 mod text;
@@ -12,6 +13,8 @@ mod text;
 mod acts;
 #[cfg(target_arch = "wasm32")]
 mod config;
+#[cfg(target_arch = "wasm32")]
+mod edit;
 #[cfg(target_arch = "wasm32")]
 mod host;
 #[cfg(target_arch = "wasm32")]
