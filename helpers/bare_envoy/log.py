@@ -80,6 +80,8 @@ class LogReader:
             self._main = parts[0]
         main = parts[0] == self._main
         level, logger, message = (text(part) for part in parts[1:])
+        if logger == "main" and level == "info":  # only told us which thread it is
+            return found
         if logger == "wasm" and message.startswith(_WASM):
             # A plugin's name with ": " in it would be cut short; Istio's names have none.
             prefix, colon, said = message.removeprefix(_WASM).partition(": ")

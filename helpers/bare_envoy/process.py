@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -148,9 +147,3 @@ class Process:
                 self._child.wait()
         self.log.read()
         self.log.close()
-
-
-def kept(path: Path) -> int:
-    """A descriptor to read `path` with, which is made when it is missing."""
-    path.touch()
-    return os.open(path, os.O_RDONLY)

@@ -32,7 +32,6 @@ class Server:
         self.answer: AnswerLike = None
         self.seen: list[Message] = []
         self.on_arrival: Callable[[str, Message], None] | None = None
-        self.translate: Callable[[Message], object] = lambda message: message
         self.touched: set[Peer] = set()
         self._loop = loop
         self._peers: list[Peer] = []
@@ -67,7 +66,7 @@ class Server:
 
     def _respond(self, peer: Peer, stream: int, message: Message) -> None:
         given = self.answer
-        answer: Answer = given(self.translate(message)) if callable(given) else given
+        answer: Answer = given(message) if callable(given) else given
         self.touched.add(peer)
         if answer is None:
             peer.reset(stream, ErrorCodes.INTERNAL_ERROR)

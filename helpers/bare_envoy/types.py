@@ -149,8 +149,9 @@ class Log:
         return self.logger == PLUGIN_LOGGER
 
     def __str__(self) -> str:
-        who = f"wasm log {self.plugin}: " if self.by_plugin else f"{self.logger}: "
-        return f"[{self.level}] {who}{self.text}"
+        name = f" {self.plugin}" if self.plugin else ""
+        who = f"wasm log{name}" if self.by_plugin else self.logger
+        return f"[{self.level}] {who}: {self.text}"
 
 
 #: What `Log.logger` says of a line that a plugin wrote.
