@@ -1,0 +1,141 @@
+"""Compile a module once, and find it again: in this process, and on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+
+import wasmtime
+
+from helpers import files, paths
+
+#: Seconds between two ticks of the clock that stops endless loops.
+TICK = 0.01
+#: As Envoy's V8: 1 MiB is not enough for a debug build.
+_STACK = 1024 * 1024
+_KEPT = 32
+
+_engine: wasmtime.Engine | None = None
+_lock = threading.Lock()
+_memory: OrderedDict[str, wasmtime.Module] = OrderedDict()
+
+
+def engine() -> wasmtime.Engine:
+    """The one engine of this process: modules are compiled for it, its clock stops loops."""
+    global _engine
+    with _lock:
+        if _engine is None:
+            config = wasmtime.Config()
+            config.epoch_interruption = True
+            config.max_wasm_stack = _STACK
+            # The fast path keeps the address of a guest's memory: it must stay where it is.
+            config.memory_may_move = False
+            _engine = wasmtime.Engine(config)
+        return _engine
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept between processes."""
+    return paths.HOME / "sandbox-cache"
+
+
+def module(data: bytes, *, on_disk: bool = True) -> wasmtime.Module:
+    """The compiled module of these bytes.
+
+    Args:
+        data: a core Wasm module, in binary.
+        on_disk: keep the result in `cache_folder()` for the next process.
+
+    Raises:
+        wasmtime.WasmtimeError: the bytes do not validate.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    found = _memory.get(digest)
+    if found is not None:
+        _memory.move_to_end(digest)
+        return found
+    file = cache_folder() / f"{digest[:40]}.cwasm"
+    found = _from_disk(file) if on_disk else None
+    if found is None:
+        found = wasmtime.Module(engine(), data)
+        if on_disk:
+            _to_disk(file, bytes(found.serialize()))
+    _memory[digest] = found
+    while len(_memory) > _KEPT:
+        _memory.popitem(last=False)
+    return found
+
+
+def forget() -> None:
+    """Drop what this process keeps, as a new process would begin (for measurements)."""
+    _memory.clear()
+
+
+def _from_disk(file: Path) -> wasmtime.Module | None:
+    try:
+        stored = file.read_bytes()
+    except OSError:
+        return None
+    # What is deserialised is run as machine code: a damaged file must not get that far.
+    # It lies in the workbook's own folder, as private as the virtual environment beside it.
+    digest, code = stored[:32], stored[32:]
+    if hashlib.sha256(code).digest() != digest:
+        return None
+    try:
+        return wasmtime.Module.deserialize(engine(), code)
+    except wasmtime.WasmtimeError:
+        return None  # of another wasmtime, or of another processor: compile it again
+
+
+def _to_disk(file: Path, code: bytes) -> None:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.write_atomic(file, hashlib.sha256(code).digest() + code)
+        kept = sorted(file.parent.iterdir(), key=lambda f: f.stat().st_mtime)
+        for old in kept[:-64]:
+            old.unlink(missing_ok=True)
+    except (OSError, files.DiskProblem):
+        return  # a cache that cannot be written costs time, never a result
+
+
+class _Ticker:
+    """Moves the engine's clock while a guest may run; without guests there is no thread."""
+
+    def __init__(self) -> None:
+        self._users: weakref.WeakSet[object] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def add(self, user: object) -> None:
+        with self._lock:
+            self._users.add(user)
+            if self._thread is None or self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._thread = threading.Thread(
+                    target=self._run, name="sandbox-clock", daemon=True)
+                self._thread.start()
+
+    def remove(self, user: object) -> None:
+        with self._lock:
+            self._users.discard(user)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        tick = engine().increment_epoch
+        while True:
+            pause.wait(TICK)
+            tick()
+            if not self._users:
+                with self._lock:
+                    if not self._users:
+                        self._thread = None
+                        return
+
+
+clock = _Ticker()
+

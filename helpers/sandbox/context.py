@@ -1,0 +1,89 @@
+"""A context: what a plugin (root) or one stream (http) is to the guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from helpers.sandbox.headers import HeaderMap
+
+if TYPE_CHECKING:
+    from helpers.sandbox.clock import Timer
+    from helpers.sandbox.vm import Vm
+
+# Numbers of maps and buffers: proxy-wasm ABI, section on enumerations.
+REQUEST_HEADERS, REQUEST_TRAILERS, RESPONSE_HEADERS, RESPONSE_TRAILERS = 0, 1, 2, 3
+CALL_HEADERS, CALL_TRAILERS = 6, 7
+REQUEST_BODY, RESPONSE_BODY = 0, 1
+
+
+class Body:
+    """Bytes that a callback may change."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class Context:
+    """What the host knows of one context id.
+
+    Attributes:
+        root: the root context; itself for a root.
+        stream: the stream of an http context, None for a root.
+        maps: the four header maps of the stream, None where the guest may not reach one now.
+        bodies: request and response body, while a body callback may see them.
+        ending: whether the body callback that runs is the last of its direction.
+    """
+
+    __slots__ = (
+        "bodies", "call", "call_status", "done_pending", "ending", "foreign_arguments", "grpc",
+        "id", "log_maps", "maps", "plugin", "root", "slot", "stream", "tick", "tick_period", "vm",
+    )
+
+    def __init__(self, vm: Vm, number: int, plugin: Any, root: Context | None,
+                 stream: Any = None, slot: Any = None) -> None:
+        self.vm = vm
+        self.id = number
+        self.plugin = plugin
+        self.root: Context = root or self
+        self.stream = stream
+        self.slot = slot
+        self.maps: list[HeaderMap | None] = [None, None, None, None]
+        self.log_maps: list[HeaderMap | None] | None = None
+        self.bodies: list[Body | None] = [None, None]
+        self.ending = [False, False]
+        if root is None:
+            #: The answer of a callout while `proxy_on_http_call_response` runs: headers, body,
+            #: trailers; and what `proxy_get_status` says.
+            self.call: tuple[HeaderMap, bytes, HeaderMap | None] | None = None
+            self.call_status: tuple[int, bytes] = (0, b"")
+            #: The same for gRPC: initial metadata, message, trailing metadata.
+            self.grpc: list[Any] = [None, None, None]
+            self.foreign_arguments: bytes | None = None
+            self.tick: Timer | None = None
+            self.tick_period = 0
+            self.done_pending = False
+
+    def map(self, kind: int) -> HeaderMap | None:
+        """The map to read, or None."""
+        if kind < 4:
+            return self.log_maps[kind] if self.log_maps is not None else self.maps[kind]
+        root = self.root
+        if kind == CALL_HEADERS:
+            return root.call[0] if root.call else None
+        if kind == CALL_TRAILERS:
+            return root.call[2] if root.call else None
+        found: HeaderMap | None = root.grpc[0 if kind == 4 else 2]
+        return found
+
+    def mutable_map(self, kind: int) -> HeaderMap | None:
+        """The map to change, or None. Trailers come into being in the last body callback."""
+        if kind >= 4:
+            return None
+        found = self.maps[kind]
+        if found is None and kind & 1 and self.stream is not None:
+            side = kind >> 1
+            if self.bodies[side] is not None and self.ending[side]:
+                found = self.maps[kind] = self.stream.new_trailers(side, self.slot)
+        return found

@@ -1,0 +1,266 @@
+"""What all VMs of a sandbox share: clock, stores, log, callouts, and the queue of things to do."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from helpers.sandbox import properties
+from helpers.sandbox.clock import Clock, Timer
+from helpers.sandbox.context import Context
+from helpers.sandbox.errors import GuestPanic, HostCallFailed
+from helpers.sandbox.headers import HeaderMap, Headers, as_text, given_pairs
+from helpers.sandbox.pairs import Pair
+from helpers.sandbox.records import Callout, Callouts, Happenings, Reply, chunks
+from helpers.sandbox.shared import Metrics, Queue, SharedData, SharedQueues
+
+if TYPE_CHECKING:
+    from helpers.sandbox.trace import Recorder
+    from helpers.sandbox.vm import Vm
+
+UNIMPLEMENTED = 12
+_MOST_LINE = 1024 * 1024
+#: Log lines that one exchange, and the whole sandbox, keep.
+MOST_LINES = 100_000
+KEPT_LINES = 10_000
+MOST_NOTES = 1_000
+#: Posted work in one go: a queue whose reader fills it again would never end.
+MOST_POSTS = 10_000
+_BROKEN_CONNECTION = 11
+_MILLISECOND = 1_000_000
+Line = tuple[int, bytes, str, str]
+
+
+class Host:
+    """See the module's first line. Arguments are those of `helpers.sandbox.Sandbox`."""
+
+    def __init__(self, *, clock: Clock, deadline: float, memory_limit: int, log_level: int,
+                 callouts: Callouts, foreign: Mapping[str, Callable[[bytes], bytes | None]],
+                 given: Mapping[str, Any], node: Mapping[str, Any], spec: bool) -> None:
+        self.clock = clock
+        self.deadline = deadline
+        self.memory_limit = memory_limit
+        self.log_level = log_level
+        self.callouts: Callouts = callouts
+        self.foreign = foreign
+        self.given = given
+        self.node = node
+        self.spec = spec
+        self.shared_data = SharedData()
+        self.queues = SharedQueues()
+        self.metrics = Metrics()
+        self.recorder: Recorder | None = None
+        self.configuration_in_force: bytes | None = None
+        self.happenings = Happenings()
+        self.lines: deque[Line] = deque(maxlen=KEPT_LINES)
+        self.panics: list[GuestPanic] = []
+        self.waiting: dict[int, Context] = {}
+        self._posts: deque[Callable[[], None]] = deque()
+        self._call = 0
+
+    # -- notes ---------------------------------------------------------------------------
+
+    def log(self, level: int, data: bytes, vm: Vm) -> None:
+        """Keep one line of a plugin, unless the logger's level is above it."""
+        if level >= 4:
+            vm.complaint = as_text(data[:_MOST_LINE])
+        if level < self.log_level:
+            return
+        context = vm.effective or vm.current
+        plugin = context.plugin.name if context is not None else vm.plugin
+        stream = context.stream if context is not None else None
+        where: Happenings = stream.happenings if stream is not None else self.happenings
+        if len(data) > _MOST_LINE:
+            self.diagnose(f"a log line of {len(data):,} bytes was cut after {_MOST_LINE:,}")
+            data = data[:_MOST_LINE]
+        line = (level, data, vm.callback, plugin)
+        if len(where.logs) >= MOST_LINES:
+            self.diagnose(f"more than {MOST_LINES:,} log lines in one exchange: the rest is lost")
+            return
+        where.logs.append(line)
+        self.lines.append(line)
+
+    def diagnose(self, text: str) -> None:
+        """Note something that Envoy does silently and a plugin author wants to know."""
+        notes = self.happenings.diagnostics
+        if len(notes) < MOST_NOTES and (not notes or notes[-1] != text):
+            notes.append(text)
+
+    def note_unimplemented(self, name: str) -> None:
+        """Note something that the sandbox does not carry out."""
+        if name not in self.happenings.unimplemented:
+            self.happenings.unimplemented.append(name)
+
+    def unimplemented(self, name: str) -> int:
+        """Note it, and the status that the guest gets."""
+        self.note_unimplemented(name)
+        return UNIMPLEMENTED
+
+    def died(self, vm: Vm, panic: GuestPanic) -> None:
+        """A VM is dead: its timers stop and its contexts are told nothing any more."""
+        self.panics.append(panic)
+        del self.panics[:-KEPT_LINES]
+        self.happenings.panics.append(panic)
+        vm.deferred.clear()
+        for context in list(vm.contexts.values()):
+            if context.root is context and context.tick is not None:
+                context.tick.cancel()
+        for number, root in list(self.waiting.items()):
+            if root.vm is vm:
+                del self.waiting[number]
+
+    # -- things to do ----------------------------------------------------------------------
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Do `work` when no guest runs: the event loop's next turn."""
+        self._posts.append(work)
+
+    def run_posts(self) -> None:
+        """Do all that was posted, and what it posts in turn."""
+        for _ in range(MOST_POSTS):
+            if not self._posts:
+                return
+            self._posts.popleft()()
+        self.diagnose(f"{MOST_POSTS:,} events in one go, and still more: the rest waits")
+
+    def advance(self, until: int) -> None:
+        """Move the clock to `until`, doing what is due on the way."""
+        self.run_posts()
+        for _ in range(MOST_POSTS * 10):
+            if not self.clock.step(until):
+                self.clock.now = max(self.clock.now, until)
+                return
+            self.run_posts()
+        self.diagnose("ticks without end: the clock stands before the moment that was asked for")
+
+    def set_tick(self, root: Context, milliseconds: int) -> int:
+        """(Re)start a plugin's timer; 0 stops it."""
+        if root.tick is not None:
+            root.tick.cancel()
+            root.tick = None
+        root.tick_period = milliseconds
+        if milliseconds:
+            self._arm(root)
+        return 0
+
+    def _arm(self, root: Context) -> None:
+        def fire() -> None:
+            root.tick = None
+            if root.vm.failed is None and root.tick_period:
+                root.vm.call("proxy_on_tick", root, root.id)
+                # The callback may have chosen another period, and so armed it already.
+                if root.tick is None and root.tick_period and root.vm.failed is None:
+                    self._arm(root)
+
+        root.tick = self.clock.after(root.tick_period * _MILLISECOND, fire)
+
+    def post_queue_ready(self, queue: Queue) -> None:
+        """Tell the queue's owner of one item more."""
+        owner: Context = queue.owner
+
+        def tell() -> None:
+            owner.vm.call("proxy_on_queue_ready", owner, owner.id, queue.number)
+
+        self.post(tell)
+
+    def delete_root(self, root: Context) -> None:
+        """A root that waited for `proxy_done` goes."""
+        root.vm.call("proxy_on_delete", root, root.id)
+        root.vm.contexts.pop(root.id, None)
+
+    # -- callouts --------------------------------------------------------------------------
+
+    def begin_call(self, context: Context, cluster: str, headers: HeaderMap, body: bytes,
+                   trailers: list[Pair], timeout: int) -> int:
+        """Send an HTTP call; its answer comes to the root later. The call's id."""
+        self._call += 4  # Envoy keeps the kind of call in the two low bits
+        number, root = self._call, context.root
+        made = Callout(cluster, Headers(headers.pairs), body, Headers(trailers) if trailers
+                       else None, timeout / 1000, context.plugin.name)
+        self.waiting[number] = root
+        stream = context.stream
+        (stream.happenings if stream is not None else self.happenings).callouts.append(made)
+        self.post(lambda: self._ask(number, made))
+        return number
+
+    def _ask(self, number: int, made: Callout) -> None:
+        answer = self.callouts.get(made.cluster)
+        if callable(answer):
+            try:
+                answer = answer(made)
+            except Exception as error:
+                self.waiting.pop(number, None)
+                raise HostCallFailed(
+                    f"the function for cluster {made.cluster!r} raised "
+                    f"{type(error).__name__}: {error}",
+                    cause="it answers the plugin's callout in place of a service",
+                    fix="let it return a Reply, or None for a call that fails") from error
+        if answer is not None and not isinstance(answer, Reply):
+            self.waiting.pop(number, None)
+            raise HostCallFailed(
+                f"cluster {made.cluster!r} answered {type(answer).__name__}",
+                cause="an answer is a Reply, or None for a call that fails",
+                fix='callouts={"auth": Reply(status=200)}')
+        limit: Timer | None = None
+        if made.timeout:
+            limit = self.clock.after(int(made.timeout * 1e9), lambda: self._answer(number, None))
+        if answer is None:
+            self._answer(number, None)
+        elif answer.delay <= 0:
+            self._answer(number, answer)
+        elif answer.delay != float("inf"):
+            reply = answer
+            self.clock.after(int(reply.delay * 1e9), lambda: self._answer(number, reply))
+        if limit is not None and number not in self.waiting:
+            limit.cancel()
+
+    def _answer(self, number: int, answer: Reply | None) -> None:
+        root = self.waiting.pop(number, None)
+        if root is None or root.vm.failed is not None:
+            return  # answered before, or nobody is left to hear it
+        count = size = trailing = 0
+        if answer is None:
+            root.call_status = (_BROKEN_CONNECTION, b"reset")
+        else:
+            headers, body = HeaderMap(answer.pairs()), b"".join(chunks(answer.body))
+            tail = given_pairs(answer.trailers, "trailers")
+            trailers = HeaderMap(tail) if tail else None
+            root.call = (headers, body, trailers)
+            count, size, trailing = len(headers), len(body), len(trailers or ())
+        try:
+            root.vm.call("proxy_on_http_call_response", root, root.id, number, count, size,
+                         trailing)
+        finally:
+            root.call = None
+            root.call_status = (root.call_status[0], b"")
+
+    # -- properties ------------------------------------------------------------------------
+
+    def property(self, path: bytes, context: Context) -> bytes | None:
+        """The value at `path` as the guest reads it; None when there is none.
+
+        Raises:
+            SerializationFailure: the value has no form for a guest.
+        """
+        stream = context.stream
+        if stream is not None and path in stream.filter_state:
+            found: bytes = stream.filter_state[path]
+            return found
+        segments = properties.split(path)
+        value = self.given.get(".".join(segments))
+        if value is None:
+            value = properties.walk(self._root(segments[0], context), segments[1:])
+        if value is None:
+            value = properties.walk(self.given, segments)
+        return None if value is None else properties.serialise(value)
+
+    def _root(self, name: str, context: Context) -> Any:
+        plugin = context.plugin
+        if name in ("request", "response") and context.stream is not None:
+            return getattr(properties, name)(context)
+        return {
+            "plugin_name": plugin.name, "plugin_root_id": plugin.root_id,
+            "plugin_vm_id": context.vm.vm_id, "node": self.node,
+        }.get(name)
+

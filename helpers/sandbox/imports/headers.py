@@ -1,0 +1,114 @@
+"""Header maps: read, change, replace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from helpers.sandbox import pairs
+from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.headers import HeaderMap
+from helpers.sandbox.shared import BAD_ARGUMENT, NOT_FOUND, OK
+
+if TYPE_CHECKING:
+    from helpers.sandbox.vm import Vm
+
+_MOST_KIND = 7
+
+
+def functions(vm: Vm) -> list[HostFunction]:
+    """Bound to `vm`."""
+    host = vm.host
+    empty_for_missing = vm.abi == "0.1.0"
+
+    def mutable(kind: int) -> HeaderMap | None:
+        return vm.context.mutable_map(kind)
+
+    def size(kind: int, size_at: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
+        found = vm.context.map(kind)
+        if found is None:
+            return BAD_ARGUMENT
+        vm.guest.write_u32(size_at, found.size())
+        return OK
+
+    def get_pairs(kind: int, pointer_at: int, size_at: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
+        found = vm.context.map(kind)
+        return vm.give(pairs.encode(found.pairs) if found else b"", pointer_at, size_at)
+
+    def set_pairs(kind: int, pointer: int, length: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
+        given, wrong = pairs.decode(vm.guest.read(pointer, length))
+        if wrong:
+            host.diagnose(f"proxy_set_header_map_pairs: {wrong}; the map is empty now, "
+                          "as in Envoy")
+        found = mutable(kind)
+        if found is None:
+            return BAD_ARGUMENT
+        found.pairs = []
+        for name, value in given:
+            found.add(name.lower(), value)
+        return OK
+
+    def get_value(kind: int, key_at: int, key_size: int, pointer_at: int, size_at: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
+        name = vm.guest.read(key_at, key_size).lower()
+        found = vm.context.map(kind)
+        if found is None:
+            return BAD_ARGUMENT
+        value = found.get(name)
+        if value is None:
+            if not empty_for_missing:
+                return NOT_FOUND
+            value = b""
+        return vm.give(value, pointer_at, size_at)
+
+    def changed(kind: int, key_at: int, key_size: int) -> tuple[HeaderMap | None, bytes]:
+        name = vm.guest.read(key_at, key_size).lower()
+        return (mutable(kind) if kind <= _MOST_KIND else None), name
+
+    def check(name: bytes, value: bytes) -> None:
+        if not name:
+            host.diagnose("a header without a name was set: HTTP has no such thing")
+        if b"\r" in value or b"\n" in value or b"\0" in value:
+            host.diagnose(f"the value of {name!r} holds CR, LF or NUL: over HTTP/1 it would "
+                          "forge a header")
+
+    def add(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
+        value = vm.guest.read(value_at, value_size)
+        found, name = changed(kind, key_at, key_size)
+        if found is None:
+            return BAD_ARGUMENT
+        check(name, value)
+        found.add(name, value)
+        return OK
+
+    def replace(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
+        value = vm.guest.read(value_at, value_size)
+        found, name = changed(kind, key_at, key_size)
+        if found is None:
+            return BAD_ARGUMENT
+        check(name, value)
+        found.replace(name, value)
+        return OK
+
+    def remove(kind: int, key_at: int, key_size: int) -> int:
+        found, name = changed(kind, key_at, key_size)
+        if found is None:
+            return BAD_ARGUMENT
+        found.remove(name)
+        return OK
+
+    return [
+        HostFunction("env", "proxy_get_header_map_size", "ii", "i", size),
+        HostFunction("env", "proxy_get_header_map_pairs", "iii", "i", get_pairs),
+        HostFunction("env", "proxy_set_header_map_pairs", "iii", "i", set_pairs),
+        HostFunction("env", "proxy_get_header_map_value", "iiiii", "i", get_value),
+        HostFunction("env", "proxy_add_header_map_value", "iiiii", "i", add),
+        HostFunction("env", "proxy_replace_header_map_value", "iiiii", "i", replace),
+        HostFunction("env", "proxy_remove_header_map_value", "iii", "i", remove),
+    ]

@@ -1,0 +1,43 @@
+"""proxy_get_property and proxy_set_property."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.properties import SerializationFailure
+from helpers.sandbox.shared import NOT_FOUND, OK
+
+if TYPE_CHECKING:
+    from helpers.sandbox.vm import Vm
+
+_SERIALIZATION_FAILURE = 3
+
+
+def functions(vm: Vm) -> list[HostFunction]:
+    """Bound to `vm`."""
+    host = vm.host
+
+    def get(path_at: int, path_size: int, pointer_at: int, size_at: int) -> int:
+        path = vm.guest.read(path_at, path_size)
+        try:
+            value = host.property(path, vm.context)
+        except SerializationFailure:
+            return _SERIALIZATION_FAILURE
+        if value is None:
+            return NOT_FOUND
+        return vm.give(value, pointer_at, size_at)
+
+    def put(path_at: int, path_size: int, value_at: int, value_size: int) -> int:
+        path = vm.guest.read(path_at, path_size)
+        value = vm.guest.read(value_at, value_size)
+        stream = vm.context.stream
+        if stream is None:
+            return NOT_FOUND  # filter state belongs to a stream
+        stream.filter_state[path] = value
+        return OK
+
+    return [
+        HostFunction("env", "proxy_get_property", "iiii", "i", get),
+        HostFunction("env", "proxy_set_property", "iiii", "i", put),
+    ]

@@ -1,0 +1,149 @@
+"""One plugin in one stream: what Envoy's Wasm filter does with a filter manager's callbacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from helpers.sandbox.context import Body, Context
+from helpers.sandbox.headers import HeaderMap
+from helpers.sandbox.path import CONTINUE
+
+if TYPE_CHECKING:
+    from helpers.sandbox.chain import Handle
+    from helpers.sandbox.stream import Stream
+
+_HEADERS = ("proxy_on_request_headers", "proxy_on_response_headers")
+_BODY = ("proxy_on_request_body", "proxy_on_response_body")
+_TRAILERS = ("proxy_on_request_trailers", "proxy_on_response_trailers")
+_NO_BUFFER = 3
+_END_STREAM = 2
+
+
+class Slot:
+    """See the module's first line.
+
+    Attributes:
+        context: None until the request's headers arrive, and for a filter that is passed over.
+        silent: it failed: its part of the stream is played without it.
+    """
+
+    __slots__ = ("context", "handle", "silent", "stream", "vm")
+
+    def __init__(self, handle: Handle, stream: Stream) -> None:
+        self.handle = handle
+        self.stream = stream
+        self.context: Context | None = None
+        self.silent = False
+
+    def _create(self) -> bool:
+        """Make the context; False when there is no VM to make it in."""
+        vm = self.handle.acquire()
+        if vm is None:
+            return False
+        self.vm = vm
+        root = self.handle.root
+        made = self.context = vm.new_context(self.handle, root, self.stream, self)
+        vm.call("proxy_on_context_create", made, made.id, root.id)
+        return True
+
+    def on_headers(self, side: int, headers: HeaderMap, end: bool) -> bool:
+        """Whether the filter stops."""
+        if side == 0 and not self._create():
+            if self.handle.policy == "open":
+                self.silent = True
+                return False
+            return self._fail()
+        context = self.context
+        if context is None or self.silent:
+            return False
+        vm = self.vm
+        if vm.failed is not None:
+            return self._fail() if side == 0 or not self._forgiven() else False
+        context.maps[2 * side] = headers
+        result = vm.call(_HEADERS[side], context, context.id, len(headers.pairs), int(end))
+        if vm.failed is not None:
+            return self._fail()
+        if vm.stop_next and result is not None:
+            return True
+        if not result or result == _END_STREAM:
+            context.maps[2 * side] = None
+            return False
+        return True
+
+    def on_body(self, side: int, body: Body, end: bool) -> int:
+        """The action: CONTINUE, BUFFER, WATERMARK, or more to drop the piece."""
+        context = self.context
+        if context is None or self.silent:
+            return CONTINUE
+        vm = self.vm
+        if vm.failed is not None:
+            if self._forgiven():
+                return CONTINUE
+            self._fail()
+            return _NO_BUFFER
+        context.bodies[side] = body
+        context.ending[side] = end
+        result = vm.call(_BODY[side], context, context.id, len(body.data), int(end))
+        if vm.failed is not None:
+            self._fail()
+            return _NO_BUFFER
+        if vm.stop_next and result is not None:
+            return _NO_BUFFER
+        if not result:
+            # Envoy forgets the body here, and with the request's the trailers that it made.
+            context.bodies[side] = None
+            return CONTINUE
+        return result if result <= _NO_BUFFER else _NO_BUFFER
+
+    def on_trailers(self, side: int, trailers: HeaderMap) -> bool:
+        """Whether the filter stops."""
+        context = self.context
+        if context is None or self.silent:
+            return False
+        vm = self.vm
+        if vm.failed is not None:
+            return False if self._forgiven() else self._fail()
+        context.maps[2 * side + 1] = trailers
+        result = vm.call(_TRAILERS[side], context, context.id, len(trailers.pairs))
+        if vm.failed is not None:
+            return self._fail()
+        if vm.stop_next and result is not None:
+            return True
+        if not result:
+            context.maps[2 * side + 1] = None
+            return False
+        return True
+
+    def log(self) -> None:
+        """The access log's moment: the maps are there again, to read."""
+        if self.context is None and not self.silent and not self._create():
+            return
+        context = self.context
+        if context is None:
+            return
+        stream = self.stream
+        context.log_maps = [stream.decode.map, context.maps[1], stream.answer_headers(),
+                            stream.answer_trailers()]
+        self.vm.call("proxy_on_log", context, context.id)
+        context.log_maps = None
+
+    def done(self) -> None:
+        """The stream is over. What the guest asks for now comes too late in Envoy."""
+        if self.context is not None:
+            self.vm.call("proxy_on_done", self.context, self.context.id)
+
+    def delete(self) -> None:
+        """The context goes."""
+        if self.context is not None:
+            self.vm.call("proxy_on_delete", self.context, self.context.id)
+            self.vm.contexts.pop(self.context.id, None)
+
+    def _forgiven(self) -> bool:
+        return self.handle.policy == "open"
+
+    def _fail(self) -> bool:
+        self.silent = True
+        self.stream.fail(self)
+        return True
+
+

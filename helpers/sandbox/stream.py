@@ -1,0 +1,307 @@
+"""One request and its answer on their way through the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from helpers.sandbox.errors import HostCallFailed
+from helpers.sandbox.headers import HeaderMap, Headers, given_pairs
+from helpers.sandbox.pairs import Pair
+from helpers.sandbox.path import Path
+from helpers.sandbox.records import Happenings, LocalReply, Message, Reply, Upstream, chunks
+from helpers.sandbox.slot import Slot
+
+if TYPE_CHECKING:
+    from helpers.sandbox.chain import Handle
+    from helpers.sandbox.host import Host
+
+FAIL_STREAM = "wasm_fail_stream"
+_UNAVAILABLE = 503
+# What Envoy makes of an HTTP status for a gRPC client (source/common/grpc/status.cc).
+_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+
+
+class _Side:
+    """What arrived at one end."""
+
+    __slots__ = ("body", "done", "found", "on_end", "trailers_found")
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.found: list[Pair] | None = None
+        self.body: list[bytes] = []
+        self.trailers_found: list[Pair] | None = None
+        self.done = False
+        self.on_end = on_end
+
+    def headers(self, headers: HeaderMap, end: bool) -> None:
+        self.found = headers.pairs.copy()
+        if end:
+            self._finish()
+
+    def data(self, data: bytes, end: bool) -> None:
+        if data:
+            self.body.append(data)
+        if end:
+            self._finish()
+
+    def trailers(self, trailers: HeaderMap) -> None:
+        self.trailers_found = trailers.pairs.copy()
+        self._finish()
+
+    def _finish(self) -> None:
+        self.done = True
+        self.on_end()
+
+    def message(self) -> Message | None:
+        if self.found is None:
+            return None
+        trailers = self.trailers_found
+        return Message(Headers(self.found), b"".join(self.body),
+                       None if trailers is None else Headers(trailers), self.done)
+
+
+class Stream:
+    """See the module's first line.
+
+    Args:
+        headers: the request's, pseudo-headers first.
+        upstream: what answers.
+        protocol: "HTTP/1.1" or "HTTP/2": how the end of a body shows.
+    """
+
+    __slots__ = (
+        "answered", "begun", "client", "decode", "details", "encode", "filter_state", "finished",
+        "flags", "happenings", "head", "host", "local", "over", "protocol", "request_bytes",
+        "response_bytes", "slots", "status", "upstream", "wanted",
+    )
+
+    def __init__(self, host: Host, handles: list[Handle], headers: HeaderMap, upstream: Upstream,
+                 protocol: str, happenings: Happenings) -> None:
+        self.host = host
+        self.happenings = happenings
+        self.protocol = protocol
+        self.slots = [Slot(handle, self) for handle in handles]
+        self.upstream = _Side(self._nothing)
+        self.client = _Side(self._answered_whole)
+        self.decode = Path(0, self.slots, self.upstream)
+        self.encode = Path(1, self.slots[::-1] if len(self.slots) > 1 else self.slots,
+                           self.client)
+        self.decode.map = headers
+        self.wanted = upstream
+        self.head = headers.get(b":method") == b"HEAD"
+        self.filter_state: dict[bytes, bytes] = {}
+        self.begun = host.clock.now
+        self.finished: int | None = None
+        self.request_bytes = self.response_bytes = 0
+        self.status: int | None = None
+        self.details: str | None = None
+        self.flags = 0
+        self.local: LocalReply | None = None
+        self.answered = self.over = False
+
+    # -- the request's way -------------------------------------------------------------------
+
+    def send_headers(self, end: bool) -> None:
+        """The client sends its headers."""
+        self.decode.headers(0, end)
+
+    def send_data(self, data: bytes, end: bool) -> None:
+        """The client sends a piece of its body."""
+        self.request_bytes += len(data)
+        if not self.decode.dead:
+            self.decode.data(0, data, end)
+
+    def send_trailers(self, trailers: list[Pair]) -> None:
+        """The client sends its trailers."""
+        if not self.decode.dead:
+            self.decode.trailer_map = HeaderMap(trailers)
+            self.decode.trailers(0)
+
+    @property
+    def due(self) -> bool:
+        """Whether upstream has the whole request and has not answered yet."""
+        return self.upstream.done and not self.answered and not self.encode.dead
+
+    def respond(self, reply: Reply | None = None) -> None:
+        """Upstream answers."""
+        if reply is None:
+            wanted = self.wanted
+            if not isinstance(wanted, Reply):
+                message = self.upstream.message()
+                assert message is not None
+                try:
+                    wanted = wanted(message)
+                except Exception as error:
+                    raise HostCallFailed(
+                        f"upstream= raised {type(error).__name__}: {error}",
+                        cause="it answers the request in the place of a service",
+                        fix="let it take a Message and return a Reply") from error
+                if not isinstance(wanted, Reply):
+                    raise HostCallFailed(
+                        f"upstream= answered {type(wanted).__name__}", cause="it is a Reply",
+                        fix="upstream=Reply(status=200)")
+            reply = wanted
+        self.answered = True
+        pieces = [] if self.head else chunks(reply.body)
+        trailers = given_pairs(reply.trailers, "trailers") if reply.trailers else None
+        path = self.encode
+        path.map = HeaderMap(reply.pairs())
+        if trailers and not self.head:
+            path.trailer_map = HeaderMap(trailers)
+        else:
+            trailers = None
+        path.headers(0, not pieces and trailers is None)
+        last = len(pieces) - 1 if trailers is None and self.protocol != "HTTP/1.1" else -1
+        for number, piece in enumerate(pieces):
+            if path.dead:
+                return
+            self.response_bytes += len(piece)
+            path.data(0, piece, number == last)
+        if path.dead:
+            return
+        if trailers is not None:
+            path.trailers(0)
+        elif pieces and last < 0:
+            path.data(0, b"", True)
+
+    # -- what plugins ask for ----------------------------------------------------------------
+
+    def resume(self, kind: int, slot: Slot) -> None:
+        """A plugin goes on with the request (0) or the response (1)."""
+        path = self.encode if kind else self.decode
+        if self.over:
+            self.host.diagnose("a stream was resumed that is over")
+        elif not path.resume(slot):
+            self.host.diagnose(
+                f"{slot.handle.name} resumed a {'response' if kind else 'request'} that it had "
+                "not paused")
+
+    def new_trailers(self, side: int, slot: Slot) -> HeaderMap | None:
+        """Trailers that a plugin makes in its last body callback."""
+        path = self.encode if side else self.decode
+        if path.trailer_map is not None:
+            return None
+        path.trailer_map = HeaderMap()
+        path.trailers_made = True
+        return path.trailer_map
+
+    def fail(self, slot: Slot) -> None:
+        """A plugin failed under this stream."""
+        self.local_reply(_UNAVAILABLE, FAIL_STREAM, b"", [], None, slot)
+
+    def close(self) -> None:
+        """A plugin closes the stream: the client sees it reset."""
+        if not self.over:
+            self.details = self.details or "wasm_close_stream"
+            self._reset()
+
+    def disconnect(self) -> None:
+        """The client went away."""
+        if not self.over:
+            self.details = "downstream_remote_disconnect"
+            self._reset()
+
+    def local_reply(self, code: int, details: str, body: bytes, added: list[Pair],
+                    grpc_status: int | None, slot: Slot) -> None:
+        """Answer in upstream's place (source/common/http/filter_manager.cc, sendLocalReply)."""
+        if self.over or self.local is not None:
+            self.host.diagnose(f"{slot.handle.name} asked for a local reply {code} after the "
+                               "answer; Envoy ignores that")
+            return
+        reply = LocalReply(code, details, body, Headers(added), grpc_status)
+        self.decode.dead = True
+        if self.encode.map is not None and self.client.found is not None:
+            # The client has the headers already: nothing can be said any more.
+            self.details = details
+            self._reset()
+            return
+        self.local = reply
+        self.details = details
+        headers, content = self._local_headers(reply)
+        if self.encode.map is None:
+            path = self.encode
+            path.map = headers
+            path.headers(0, not content)
+            if content and not path.dead:
+                path.data(0, content, True)
+            return
+        # The answer of upstream is on its way through the filters: it is dropped, and this one
+        # goes to the client past them.
+        self.encode.dead = True
+        self.encode.map = headers
+        self.client.headers(headers, not content)
+        if content:
+            self.client.data(content, True)
+
+    def _local_headers(self, reply: LocalReply) -> tuple[HeaderMap, bytes]:
+        assert self.decode.map is not None
+        wanted = self.decode.map.get(b"content-type") or b""
+        if wanted == b"application/grpc" or wanted.startswith(b"application/grpc+"):
+            number = reply.grpc_status
+            if number is None:
+                number = _GRPC.get(reply.status, 2)
+            headers = HeaderMap([(b":status", b"200"), (b"content-type", b"application/grpc"),
+                                 (b"grpc-status", b"%d" % number)])
+            if reply.body:
+                headers.add(b"grpc-message", reply.body)
+            for name, value in reply.headers.raw:
+                headers.add(name, value)
+            return headers, b""
+        headers = HeaderMap([(b":status", b"%d" % reply.status)])
+        for name, value in reply.headers.raw:
+            headers.add(name, value)
+        if reply.body:
+            headers.replace(b"content-length", b"%d" % len(reply.body))
+            if headers.get(b"content-type") is None:
+                headers.add(b"content-type", b"text/plain")
+        return headers, b"" if self.head else reply.body
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def answer_headers(self) -> HeaderMap | None:
+        """The answer's headers as the access log has them."""
+        return self.encode.map
+
+    def answer_trailers(self) -> HeaderMap | None:
+        """The answer's trailers as the access log has them."""
+        return self.encode.trailer_map
+
+    def _nothing(self) -> None:
+        return None
+
+    def _reset(self) -> None:
+        self.decode.dead = self.encode.dead = True
+        self._end()
+
+    def _answered_whole(self) -> None:
+        found = self.client.found or []
+        for name, value in found:
+            if name == b":status":
+                self.status = int(value) if value.isdigit() else 0
+                break
+        if self.details is None:
+            self.details = "via_upstream"
+        self.decode.dead = True
+        self._end()
+
+    def _end(self) -> None:
+        if not self.over:
+            self.over = True
+            # Not under a callback of this very stream, which may still be on the way back.
+            self.host.post(self.finish)
+
+    def finish(self) -> None:
+        """Log, done, delete: in Envoy's order, or the specification's (done first)."""
+        self.finished = self.host.clock.now
+        if self.host.spec:
+            for slot in self.slots:
+                slot.done()
+                slot.log()
+                slot.delete()
+            return
+        for slot in self.slots:
+            slot.log()
+        for slot in self.slots:
+            slot.done()
+            slot.delete()

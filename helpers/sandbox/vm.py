@@ -1,0 +1,324 @@
+"""One VM: a guest, the contexts that live in it, and the way in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import wasmtime
+
+from helpers.module import ModuleInfo
+from helpers.sandbox import compiled, engine
+from helpers.sandbox.context import Context
+from helpers.sandbox.errors import (
+    MOST_FRAMES,
+    DeadlineExceeded,
+    GuestPanic,
+    LinkFailed,
+    RestrictedCall,
+    StartFailed,
+)
+from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped, Unlinkable
+
+if TYPE_CHECKING:
+    from helpers.sandbox.host import Host
+
+# While the module starts, and while it allocates, it may call these and nothing else
+# (proxy-wasm-cpp-host, wasm.cc and include/proxy-wasm/wasm.h).
+START_CALLS = frozenset(
+    ["proxy_log", "fd_write", "environ_sizes_get", "environ_get", "args_sizes_get", "args_get", "clock_time_get", "clock_res_get", "random_get", "poll_oneoff", "sched_yield", "fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_get", "fd_prestat_dir_name", "fd_close", "fd_seek", "proxy_get_log_level", "proxy_get_current_time_nanoseconds", "emscripten_notify_memory_growth", "proc_exit"]
+)
+ALLOCATION_CALLS = frozenset(
+    ["proxy_log", "fd_write", "clock_time_get", "poll_oneoff", "proxy_get_log_level", "emscripten_notify_memory_growth", "proc_exit"]
+)
+
+#: name of the callback, its parameters, its result.
+CALLBACKS: dict[str, tuple[str, str]] = {
+    "proxy_on_context_create": ("ii", ""), "proxy_on_vm_start": ("ii", "i"),
+    "proxy_validate_configuration": ("ii", "i"), "proxy_on_configure": ("ii", "i"),
+    "proxy_on_tick": ("i", ""), "proxy_on_queue_ready": ("ii", ""),
+    "proxy_on_foreign_function": ("iii", ""),
+    "proxy_on_request_headers": ("iii", "i"), "proxy_on_request_body": ("iii", "i"),
+    "proxy_on_request_trailers": ("ii", "i"), "proxy_on_response_headers": ("iii", "i"),
+    "proxy_on_response_body": ("iii", "i"), "proxy_on_response_trailers": ("ii", "i"),
+    "proxy_on_http_call_response": ("iiiii", ""),
+    "proxy_on_grpc_receive_initial_metadata": ("iii", ""), "proxy_on_grpc_receive": ("iii", ""),
+    "proxy_on_grpc_receive_trailing_metadata": ("iii", ""), "proxy_on_grpc_close": ("iii", ""),
+    "proxy_on_done": ("i", "i"), "proxy_on_log": ("i", ""), "proxy_on_delete": ("i", ""),
+}
+
+
+class Vm:
+    """An instance of a module, shared by the plugins that have its key.
+
+    Attributes:
+        host: the sandbox's side: clock, shared stores, where logs go.
+        exports: the guest's callbacks by name; absent ones are missing.
+        failed: why it is dead, or None.
+        current: the context whose callback runs, or None.
+        effective: the context that `proxy_set_effective_context` chose, or None.
+        stop_next: a local reply or a close was asked for in this callback.
+    """
+
+    def __init__(self, host: Host, module: wasmtime.Module, info: ModuleInfo, *, vm_id: str,
+                 configuration: bytes, environment: dict[str, str], plugin: str) -> None:
+        from helpers.sandbox import imports  # it needs Vm for its types
+
+        self.host = host
+        self.info = info
+        self.vm_id = vm_id
+        self.configuration = configuration
+        self.environment = environment
+        self.abi = info.abi
+        self.plugin = plugin  # the first that made it: for messages before there is a context
+        self.failed: GuestPanic | None = None
+        self.current: Context | None = None
+        self.effective: Context | None = None
+        self.callback = "start"
+        self.complaint = ""
+        self.allowed: frozenset[str] | None = None
+        self.deferred: list[Callable[[], None]] = []
+        self.stop_next = False
+        self.contexts: dict[int, Context] = {}
+        self.metrics: list[Any] = []
+        self._next = 1
+        self.ticks = max(1, math.ceil(host.deadline / compiled.TICK)) + 1
+        self.runs = False
+        provided = {(f.module, f.name): self._guarded(f) for f in imports.functions(self)}
+        try:
+            self.allowed = START_CALLS
+            self.callback = "the start section"
+            self.guest = engine.instantiate(module, provided, memory_limit=host.memory_limit,
+                                            start_ticks=self.ticks)
+        except Unlinkable as error:
+            raise LinkFailed(
+                f"{info.path.name} cannot be linked: {error}",
+                cause=f"no host of proxy-wasm {info.abi} offers that, or not within "
+                f"{host.memory_limit:,} bytes of memory; Envoy would refuse the module too",
+                fix="steps.inspect(module) lists what it imports and what is missing",
+            ) from None
+        except Trapped as error:
+            raise self._start_failed(self._panic(error)) from None
+        except GuestPanic as error:
+            raise self._start_failed(error) from None
+        self.exports: dict[str, GuestFn] = {}
+        for name, (params, results) in CALLBACKS.items():
+            found = self.guest.function(name, params, results)
+            if found is None and self.abi == "0.1.0" and params == "iii" and "headers" in name:
+                found = _without_end(self.guest.function(name, "ii", results))
+            if found is not None:
+                self.exports[name] = found
+        allocate = self.guest.function("malloc", "i", "i") or self.guest.function(
+            "proxy_on_memory_allocate", "i", "i")
+        if allocate is None:
+            self.guest.close()
+            raise LinkFailed(
+                f"{info.path.name} has no allocator",
+                cause="the host hands over text in memory that the guest allocates: malloc, or "
+                "proxy_on_memory_allocate, with one i32 in and one out; Envoy refuses it too",
+                fix="build it on a proxy-wasm SDK, as a cdylib",
+            )
+        self._allocate = allocate
+
+    # -- in ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run `_initialize` (and `main`), or `_start`.
+
+        Raises:
+            StartFailed: it trapped.
+        """
+        self.allowed = START_CALLS
+        wanted = [("_initialize", "", ""), ("main", "ii", "i"), ("__main_void", "", "i")]
+        if self.guest.function("_initialize", "", "") is None:
+            wanted = [("_start", "", "")]
+        try:
+            for name, params, results in wanted:
+                function = self.guest.function(name, params, results)
+                if function is not None:
+                    self.run(function, name, None, *([0] * len(params)))
+                    if name == "main":
+                        break
+        finally:
+            self.allowed = None
+        if self.failed is not None:
+            raise self._start_failed(self.failed)
+
+    def new_context(self, plugin: Any, root: Context | None, stream: Any = None,
+                    slot: Any = None) -> Context:
+        """A context with an id of its own; roots and streams count together, from 1."""
+        number = self._next
+        while number in self.contexts or not number:
+            number = number + 1 & 0xFFFFFFFF
+        self._next = number + 1 & 0xFFFFFFFF
+        made = self.contexts[number] = Context(self, number, plugin, root, stream, slot)
+        return made
+
+    def call(self, name: str, context: Context, *args: int) -> int | None:
+        """Call an export for `context`; None when it is absent, or the VM is dead or dies.
+
+        What host calls put off (continue, local reply, close) happens after it.
+        """
+        function = self.exports.get(name)
+        if function is None or self.failed is not None:
+            return None
+        result = self.run(function, name, context, *args)
+        if self.deferred:
+            self.settle()
+        return result
+
+    def run(self, function: GuestFn, name: str, context: Context | None, *args: int) -> int | None:
+        """Run a function of the guest with all that has to be right around it."""
+        if self.runs:
+            raise AssertionError(f"{name} while {self.callback} runs: a guest is never re-entered")
+        self.runs = True
+        self.current, self.effective = context, None
+        self.callback, self.complaint = name, ""
+        self.stop_next = False
+        self.guest.arm(self.ticks)
+        recorder = self.host.recorder
+        mark = None if recorder is None else recorder.enter(name, args, context, self)
+        try:
+            result: int | None = function(*args)
+        except Trapped as error:
+            self.die(self._panic(error))
+            result = None
+        except GuestPanic as error:
+            self.die(error)
+            result = None
+        except BaseException:
+            # The host's own failure, or Ctrl-C: the guest was cut in the middle of something.
+            self.die(GuestPanic(callback=name, message="", trap="the host interrupted it",
+                                frames=(), plugin=self.name))
+            self.deferred.clear()
+            raise
+        finally:
+            self.runs = False
+            self.current = self.effective = None
+        if mark is not None and recorder is not None:
+            recorder.leave(mark, "trap" if self.failed else
+                           "" if result is None else str(result))
+        return result
+
+    def settle(self) -> None:
+        """Do what was put off; it may call the guest again."""
+        while self.deferred:
+            todo, self.deferred = self.deferred, []
+            for work in todo:
+                work()
+
+    def die(self, panic: GuestPanic) -> None:
+        """From here on nothing runs in this VM."""
+        if self.failed is None:
+            self.failed = panic
+            self.host.died(self, panic)
+
+    def close(self) -> None:
+        """Give the instance back; exports must not be called any more."""
+        self.exports.clear()
+        self.contexts.clear()
+        self.guest.close()
+
+    # -- what host calls use ----------------------------------------------------------------
+
+    @property
+    def context(self) -> Context:
+        """The context that a host call acts for."""
+        found = self.effective or self.current
+        if found is None:
+            # Called while the module starts: the allow-list keeps out what needs one.
+            raise OutOfBounds
+        return found
+
+    @property
+    def name(self) -> str:
+        """The plugin that a log line belongs to."""
+        context = self.effective or self.current
+        return context.plugin.name if context is not None else self.plugin
+
+    def allocate(self, size: int) -> int:
+        """Guest memory for `size` bytes.
+
+        Raises:
+            OutOfBounds: the allocator answered 0.
+        """
+        before, self.allowed = self.allowed, ALLOCATION_CALLS
+        try:
+            pointer = self._allocate(size)
+        finally:
+            self.allowed = before
+        if not pointer:
+            raise OutOfBounds
+        return pointer
+
+    def give(self, data: bytes, pointer_at: int, size_at: int) -> int:
+        """Hand bytes to the guest: status 0, or OutOfBounds which is status 6.
+
+        The pointer is written first, as in proxy-wasm-cpp-host; nothing is allocated for nothing.
+        """
+        guest = self.guest
+        if not data:
+            guest.write_u32(pointer_at, 0)
+            guest.write_u32(size_at, 0)
+            return 0
+        pointer = self.allocate(len(data))
+        guest.write(pointer, data)
+        guest.write_u32(pointer_at, pointer)
+        guest.write_u32(size_at, len(data))
+        return 0
+
+    def _guarded(self, host: HostFunction) -> HostFunction:
+        """The function behind the allow-lists of start and allocation, and seen by the trace."""
+        call, name, host_side = host.call, host.name, self.host
+        status = bool(host.results) and host.module == "env"
+
+        def guarded(*args: int) -> int | None:
+            if self.allowed is not None and name not in self.allowed:
+                raise RestrictedCall(
+                    callback=self.callback, message=self.complaint, frames=(), plugin=self.name,
+                    trap=f"restricted callback: {name}",
+                    cause=f"{name} was called while the module "
+                    f"{'starts' if self.allowed is START_CALLS else 'allocates memory'}, where "
+                    "hosts allow logging, the clock and little else",
+                    fix="do it in on_vm_start or on_configure")
+            recorder = host_side.recorder
+            if recorder is None:
+                return call(*args)
+            mark = recorder.enter_host(host, args, self)
+            answer: int | None = None
+            try:
+                answer = call(*args)
+            except OutOfBounds:
+                answer = host.fault
+                raise
+            finally:
+                recorder.leave_host(mark, answer, status)
+            return answer
+
+        return HostFunction(host.module, name, host.params, host.results, guarded, host.fault)
+
+    def _panic(self, error: Trapped) -> GuestPanic:
+        frames = error.frames[:MOST_FRAMES]
+        if error.deadline:
+            return DeadlineExceeded(
+                callback=self.callback, message=self.complaint, trap=error.trap, frames=frames,
+                plugin=self.name, cause=f"it ran longer than deadline={self.host.deadline:g} "
+                "seconds and was stopped; Envoy has no such limit and its worker would hang",
+                fix="look for a loop without an end in the innermost frame, or give it more time: "
+                "Sandbox(…, deadline=10)")
+        return GuestPanic(callback=self.callback, message=self.complaint, trap=error.trap,
+                          frames=frames, plugin=self.name)
+
+    def _start_failed(self, panic: GuestPanic) -> StartFailed:
+        self.failed = panic
+        return StartFailed(
+            f"{self.info.path.name} did not start: {panic.what}", cause=panic.cause,
+            fix=panic.fix, detail=panic.detail)
+
+
+def _without_end(function: GuestFn | None) -> GuestFn | None:
+    """ABI 0.1.0 does not say whether a body follows."""
+    if function is None:
+        return None
+    return lambda context, count, _end: function(context, count)
