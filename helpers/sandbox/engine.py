@@ -39,7 +39,7 @@ def _passes(kind: Any) -> str:
             raise KeyError("ours")
         return 0xFFFFFFFE
 
-    module = wasmtime.Module(compiled.engine(), wasmtime.wat2wasm(_SELF_TEST))
+    module = wasmtime.Module(compiled.engine(), bytes(wasmtime.wat2wasm(_SELF_TEST)))
     guest = kind(module, {("env", "ask"): HostFunction("env", "ask", "iIi", "i", ask, 6)},
                  1 << 20, 1000)
     try:

@@ -63,8 +63,10 @@ def _letter(kind: Any) -> str:
         return ""
     if kind is c_size_t or kind is c_uint64:
         return "s"
-    return "p" if (hasattr(kind, "_type_") and kind is not ctypes.c_bool) or kind is c_void_p or (
-        isinstance(kind, type) and issubclass(kind, ctypes._CFuncPtr)) else "?"
+    # POINTER(x) has a target as its _type_, a plain number a letter; a callback has its flags.
+    target = getattr(kind, "_type_", None)
+    pointer = kind is c_void_p or (target is not None and not isinstance(target, str))
+    return "p" if pointer or hasattr(kind, "_flags_") else "?"
 
 
 def usable() -> str:

@@ -96,7 +96,7 @@ class Linking:
                 answer = call(*args)
             except OutOfBounds:
                 answer = fault
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again behind the guest
                 self.pending = error
                 raise wasmtime.Trap("the host refused") from None
             if not gives:

@@ -26,12 +26,17 @@ if TYPE_CHECKING:
 
 # While the module starts, and while it allocates, it may call these and nothing else
 # (proxy-wasm-cpp-host, wasm.cc and include/proxy-wasm/wasm.h).
-START_CALLS = frozenset(
-    ["proxy_log", "fd_write", "environ_sizes_get", "environ_get", "args_sizes_get", "args_get", "clock_time_get", "clock_res_get", "random_get", "poll_oneoff", "sched_yield", "fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_get", "fd_prestat_dir_name", "fd_close", "fd_seek", "proxy_get_log_level", "proxy_get_current_time_nanoseconds", "emscripten_notify_memory_growth", "proc_exit"]
-)
-ALLOCATION_CALLS = frozenset(
-    ["proxy_log", "fd_write", "clock_time_get", "poll_oneoff", "proxy_get_log_level", "emscripten_notify_memory_growth", "proc_exit"]
-)
+START_CALLS = frozenset({
+    "args_get", "args_sizes_get", "clock_res_get", "clock_time_get",
+    "emscripten_notify_memory_growth", "environ_get", "environ_sizes_get", "fd_close",
+    "fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_dir_name", "fd_prestat_get", "fd_seek",
+    "fd_write", "poll_oneoff", "proc_exit", "proxy_get_current_time_nanoseconds",
+    "proxy_get_log_level", "proxy_log", "random_get", "sched_yield",
+})
+ALLOCATION_CALLS = frozenset({
+    "clock_time_get", "emscripten_notify_memory_growth", "fd_write", "poll_oneoff", "proc_exit",
+    "proxy_get_log_level", "proxy_log",
+})
 
 #: name of the callback, its parameters, its result.
 CALLBACKS: dict[str, tuple[str, str]] = {
