@@ -92,16 +92,18 @@ impl HttpContext for Stream {
 impl Context for Stream {
     fn on_http_call_response(&mut self, _call: u32, headers: usize, size: usize, _trailers: usize) {
         let config = Rc::clone(&self.config);
-        // An answer has a status at least: with no header at all there was none.
-        if headers == 0 {
-            log(LogLevel::Warn, &format!("{} gave no answer", config.cluster));
-            return self.refuse(config.fail_status, "unanswered");
-        }
-        let status = self.get_http_call_response_header_bytes(":status").unwrap_or_default();
-        let shown = String::from_utf8_lossy(&status).into_owned();
-        log(LogLevel::Info, &format!("{} answered {shown}, {size} bytes", config.cluster));
-        if !status.starts_with(b"2") {
-            return self.refuse(config.deny_status, "denied");
+        // Envoy makes up a 503 or a 504 for a service that it cannot reach or that is too slow; no
+        // header at all means that the answer broke off. Neither is the service's own word.
+        let status = match headers {
+            0 => b"none".to_vec(),
+            _ => self.get_http_call_response_header_bytes(":status").unwrap_or_default(),
+        };
+        let line = format!("{} answered {}, {size} bytes", config.cluster, status.escape_ascii());
+        log(LogLevel::Info, &line);
+        match status.first() {
+            Some(b'2') => (),
+            Some(b'3' | b'4') => return self.refuse(config.deny_status, "denied"),
+            _ => return self.refuse(config.fail_status, "unanswered"),
         }
         for name in &config.copy {
             // A client could have sent it: what goes on is the answer's, or nothing.

@@ -60,7 +60,7 @@ pub fn read(bytes: &[u8]) -> Result<Config, String> {
     Ok(Config { read: wanted, at, set: settings::pairs(&all, "set")? })
 }
 
-/// `"request.path"`, or `{"path": ["node", "metadata", "a.b"], "as": "number"}`.
+/// `"request.path"`, or `{"path": ["xds", "node", "metadata", "a.b"], "as": "number"}`.
 fn wanted(value: &Value) -> Result<Wanted, String> {
     if let Value::String(path) = value {
         let path = path.split('.').map(str::to_owned).collect();

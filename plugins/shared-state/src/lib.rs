@@ -55,6 +55,11 @@ impl RootContext for Root {
     fn on_configure(&mut self, _configuration_size: usize) -> bool {
         match read(&self.get_plugin_configuration().unwrap_or_default()) {
             Ok(config) => {
+                // A key that is not there has no mark under which it could be written, so two
+                // workers could both write a first value: it is there before any request is.
+                if self.get_shared_data(&config.key).1.is_none() {
+                    let _ = self.set_shared_data(&config.key, Some(b"0"), None);
+                }
                 // Whoever registers a queue is told when something lies in it.
                 self.queue = self.register_shared_queue(&config.queue);
                 self.config = Some(Rc::new(config));
