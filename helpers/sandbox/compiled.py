@@ -110,6 +110,8 @@ class _Ticker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._pid = 0
+        #: Ticks so far: who has armed a guest at this count need not do it again.
+        self.count = 0
 
     def add(self, user: object) -> None:
         with self._lock:
@@ -129,6 +131,7 @@ class _Ticker:
         tick = engine().increment_epoch
         while True:
             pause.wait(TICK)
+            self.count += 1
             tick()
             if not self._users:
                 with self._lock:

@@ -25,6 +25,9 @@ class Body:
         self.data = data
 
 
+NO_BODIES = (None, None)
+
+
 class Context:
     """What the host knows of one context id.
 
@@ -36,10 +39,20 @@ class Context:
         ending: whether the body callback that runs is the last of its direction.
     """
 
-    __slots__ = (
-        "bodies", "call", "call_status", "done_pending", "ending", "foreign_arguments", "grpc",
-        "id", "log_maps", "maps", "plugin", "root", "slot", "stream", "tick", "tick_period", "vm",
-    )
+    # Most contexts never get most of these: they live on the class until they are set.
+    #: A pair of its own once there is a body: see Slot.on_body.
+    bodies: Any = NO_BODIES
+    ending: Any = NO_BODIES
+    log_maps: list[HeaderMap | None] | None = None
+    #: Of a root: the answer of a callout while `proxy_on_http_call_response` runs (headers,
+    #: body, trailers), and what `proxy_get_status` says; the same for gRPC.
+    call: tuple[HeaderMap, bytes, HeaderMap | None] | None = None
+    call_status: tuple[int, bytes] = (0, b"")
+    grpc: tuple[Any, Any, Any] = (None, None, None)
+    foreign_arguments: bytes | None = None
+    tick: Timer | None = None
+    tick_period = 0
+    done_pending = False
 
     def __init__(self, vm: Vm, number: int, plugin: Any, root: Context | None,
                  stream: Any = None, slot: Any = None) -> None:
@@ -50,20 +63,6 @@ class Context:
         self.stream = stream
         self.slot = slot
         self.maps: list[HeaderMap | None] = [None, None, None, None]
-        self.log_maps: list[HeaderMap | None] | None = None
-        self.bodies: list[Body | None] = [None, None]
-        self.ending = [False, False]
-        if root is None:
-            #: The answer of a callout while `proxy_on_http_call_response` runs: headers, body,
-            #: trailers; and what `proxy_get_status` says.
-            self.call: tuple[HeaderMap, bytes, HeaderMap | None] | None = None
-            self.call_status: tuple[int, bytes] = (0, b"")
-            #: The same for gRPC: initial metadata, message, trailing metadata.
-            self.grpc: list[Any] = [None, None, None]
-            self.foreign_arguments: bytes | None = None
-            self.tick: Timer | None = None
-            self.tick_period = 0
-            self.done_pending = False
 
     def map(self, kind: int) -> HeaderMap | None:
         """The map to read, or None."""

@@ -69,22 +69,22 @@ class Exchange:
     @property
     def callouts(self) -> tuple[Callout, ...]:
         """The calls that plugins made to other services."""
-        return tuple(self._happenings.callouts)
+        return tuple(self._happenings.of("callouts"))
 
     @property
     def panics(self) -> tuple[GuestPanic, ...]:
         """VMs that died meanwhile, and of what."""
-        return tuple(self._happenings.panics)
+        return tuple(self._happenings.of("panics"))
 
     @property
     def unimplemented(self) -> tuple[str, ...]:
         """What the plugin asked for and the sandbox does not carry out."""
-        return tuple(self._happenings.unimplemented)
+        return tuple(self._happenings.of("unimplemented"))
 
     @property
     def diagnostics(self) -> tuple[str, ...]:
         """What Envoy does without a word and a plugin author wants to know."""
-        return tuple(self._happenings.diagnostics)
+        return tuple(self._happenings.of("diagnostics"))
 
     @property
     def metrics(self) -> dict[str, int]:
@@ -97,8 +97,8 @@ class Exchange:
         Raises:
             GuestPanic: a VM died.
         """
-        if self._happenings.panics:
-            raise self._happenings.panics[0]
+        if self._happenings.of("panics"):
+            raise self._happenings.of("panics")[0]
         return self
 
     def __str__(self) -> str:

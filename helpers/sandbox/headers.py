@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from helpers.errors import BadInput
@@ -50,6 +51,31 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+@lru_cache(maxsize=4096)
+def _name(text: str | bytes) -> bytes:
+    """A header's name as Envoy keeps it. A chain sees the same few names again and again."""
+    return as_bytes(text).lower()
+
+
+def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair]) -> HeaderMap:
+    """The headers of a request.
+
+    Args:
+        pseudo: pseudo-headers, which `given` may replace.
+        given: what the caller gave.
+        added: what a connection manager adds where it is missing.
+    """
+    rest = given_pairs(given)
+    have = {name for name, _ in rest}
+    if len(have) == len(rest) and not any(name[:1] == b":" for name in have):
+        found = pseudo + rest
+        found += [pair for pair in added if pair[0] not in have]
+        return HeaderMap.of(found)
+    made = HeaderMap([pair for pair in pseudo if pair[0] not in have] + rest)
+    made.pairs += [pair for pair in added if pair[0] not in have]
+    return made
+
+
 def given_pairs(given: Given | Headers, what: str = "headers") -> list[Pair]:
     """The pairs of what a caller gave, names in lower case.
 
@@ -64,12 +90,14 @@ def given_pairs(given: Given | Headers, what: str = "headers") -> list[Pair]:
     try:
         if isinstance(given, Mapping):
             for name, value in given.items():
-                if isinstance(value, (str, bytes)):
-                    found.append((as_bytes(name).lower(), as_bytes(value)))
+                if isinstance(value, str):
+                    found.append((_name(name), value.encode("utf-8", "surrogateescape")))
+                elif isinstance(value, bytes):
+                    found.append((_name(name), value))
                 else:
-                    found.extend((as_bytes(name).lower(), as_bytes(one)) for one in value)
+                    found.extend((_name(name), as_bytes(one)) for one in value)
         else:
-            found.extend((as_bytes(name).lower(), as_bytes(value)) for name, value in given)
+            found.extend((_name(name), as_bytes(value)) for name, value in given)
     except (TypeError, ValueError, AttributeError):
         raise BadInput(
             f"{what}={given!r} cannot be read",

@@ -10,9 +10,9 @@ from helpers.sandbox import properties
 from helpers.sandbox.clock import Clock, Timer
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import GuestPanic, HostCallFailed
-from helpers.sandbox.headers import HeaderMap, Headers, as_text, given_pairs
+from helpers.sandbox.headers import HeaderMap, Headers, as_text
 from helpers.sandbox.pairs import Pair
-from helpers.sandbox.records import Callout, Callouts, Happenings, Reply, chunks
+from helpers.sandbox.records import Callout, Callouts, Happenings, Reply
 from helpers.sandbox.shared import Metrics, Queue, SharedData, SharedQueues
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ class Host:
 
     def diagnose(self, text: str) -> None:
         """Note something that Envoy does silently and a plugin author wants to know."""
-        notes = self.happenings.diagnostics
+        notes = self.happenings.of("diagnostics")
         if len(notes) < MOST_NOTES and (not notes or notes[-1] != text):
             notes.append(text)
 
     def note_unimplemented(self, name: str) -> None:
         """Note something that the sandbox does not carry out."""
-        if name not in self.happenings.unimplemented:
-            self.happenings.unimplemented.append(name)
+        if name not in self.happenings.of("unimplemented"):
+            self.happenings.of("unimplemented").append(name)
 
     def unimplemented(self, name: str) -> int:
         """Note it, and the status that the guest gets."""
@@ -101,7 +101,7 @@ class Host:
         """A VM is dead: its timers stop and its contexts are told nothing any more."""
         self.panics.append(panic)
         del self.panics[:-KEPT_LINES]
-        self.happenings.panics.append(panic)
+        self.happenings.of("panics").append(panic)
         vm.deferred.clear()
         for context in list(vm.contexts.values()):
             if context.root is context and context.tick is not None:
@@ -180,7 +180,7 @@ class Host:
                        else None, timeout / 1000, context.plugin.name)
         self.waiting[number] = root
         stream = context.stream
-        (stream.happenings if stream is not None else self.happenings).callouts.append(made)
+        (stream.happenings if stream is not None else self.happenings).of("callouts").append(made)
         self.post(lambda: self._ask(number, made))
         return number
 
@@ -223,9 +223,9 @@ class Host:
         if answer is None:
             root.call_status = (_BROKEN_CONNECTION, b"reset")
         else:
-            headers, body = HeaderMap(answer.pairs()), b"".join(chunks(answer.body))
-            tail = given_pairs(answer.trailers, "trailers")
-            trailers = HeaderMap(tail) if tail else None
+            found, pieces, tail = answer.read()
+            headers, body = HeaderMap.of(found.copy()), b"".join(pieces)
+            trailers = HeaderMap.of(tail.copy()) if tail else None
             root.call = (headers, body, trailers)
             count, size, trailing = len(headers), len(body), len(trailers or ())
         try:

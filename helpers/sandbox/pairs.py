@@ -12,18 +12,17 @@ MOST_BYTES = 1024 * 1024
 MOST_PAIRS = 1024
 
 _U32 = struct.Struct("<I")
+_HEADS: dict[int, struct.Struct] = {}
 
 
 def encode(pairs: Sequence[Pair]) -> bytes:
     """u32 count, two u32 sizes for each pair, then each name and value with a NUL behind."""
     if not pairs:
         return b""
-    sizes = [len(pairs)]
-    parts: list[bytes] = []
-    for name, value in pairs:
-        sizes += (len(name), len(value))
-        parts += (name, value)
-    return struct.pack(f"<{len(sizes)}I", *sizes) + b"\0".join(parts) + b"\0"
+    parts = [text for pair in pairs for text in pair]
+    count = len(pairs)
+    head = _HEADS.get(count) or _HEADS.setdefault(count, struct.Struct(f"<{1 + 2 * count}I"))
+    return head.pack(count, *map(len, parts)) + b"\0".join(parts) + b"\0"
 
 
 def decode(data: bytes) -> tuple[list[Pair], str]:

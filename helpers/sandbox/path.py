@@ -66,17 +66,21 @@ class Path:
         end: what stands behind them.
     """
 
-    __slots__ = ("dead", "end", "gates", "map", "side", "slots", "trailer_map", "trailers_made")
+    dead = trailers_made = False
+    map: HeaderMap | None = None
+    trailer_map: HeaderMap | None = None
+    gates: list[Gate] | None = None
 
     def __init__(self, side: int, slots: list[Slot], end: End) -> None:
         self.side = side
         self.slots = slots
-        self.gates = [Gate() for _ in slots]
         self.end = end
-        self.dead = False
-        self.map: HeaderMap | None = None
-        self.trailer_map: HeaderMap | None = None
-        self.trailers_made = False
+
+    def gate(self, number: int) -> Gate:
+        """Where filter `number` stands. Most streams stop nowhere and need no gates."""
+        if self.gates is None:
+            self.gates = [Gate() for _ in self.slots]
+        return self.gates[number]
 
     def headers(self, at: int, end: bool) -> None:
         """The headers, from filter `at` on."""
@@ -87,7 +91,7 @@ class Path:
             if self.dead:
                 return
             if stops:
-                gate = self.gates[number]
+                gate = self.gate(number)
                 gate.stop, gate.bare = ALL, end
                 return
         self.end.headers(found, end)
@@ -96,7 +100,7 @@ class Path:
         """A piece of the body, from filter `at` on."""
         made_at = -1
         for number in range(at, len(self.slots)):
-            gate = self.gates[number]
+            gate = self.gate(number)
             if gate.stop == ALL:
                 if gate.kept is None:
                     gate.kept = Body(chunk)
@@ -136,7 +140,7 @@ class Path:
         found = self.trailer_map
         assert found is not None
         for number in range(at, len(self.slots)):
-            gate = self.gates[number]
+            gate = self.gate(number)
             if gate.stop == ALL:
                 gate.trailers_wait = True
                 return
@@ -160,7 +164,7 @@ class Path:
     def resume(self, slot: Slot) -> bool:
         """A filter that stopped goes on; False when it had not stopped."""
         number = self.slots.index(slot)
-        gate = self.gates[number]
+        gate = self.gate(number)
         stopped = gate.stop
         if stopped == RUN or self.dead:
             return False

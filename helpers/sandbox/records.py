@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import BadInput
-from helpers.sandbox.headers import Given, Headers, as_text, given_pairs
+from helpers.sandbox.headers import Given, HeaderMap, Headers, as_text, given_pairs
 from helpers.sandbox.pairs import Pair
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "critical")
@@ -131,13 +131,14 @@ class Reply:
         if not isinstance(self.status, int) or not 100 <= self.status <= 999:
             raise BadInput(f"status={self.status!r} is no HTTP status",
                            cause="it is a whole number from 100 to 999", fix="status=200")
-        given_pairs(self.headers)
-        given_pairs(self.trailers, "trailers")
-        chunks(self.body)
+        found = HeaderMap([(b":status", b"%d" % self.status), *given_pairs(self.headers)])
+        trailers = HeaderMap(given_pairs(self.trailers, "trailers"))
+        object.__setattr__(self, "_read", (found.pairs, chunks(self.body), trailers.pairs))
 
-    def pairs(self) -> list[Pair]:
-        """":status" and the headers."""
-        return [(b":status", b"%d" % self.status), *given_pairs(self.headers)]
+    def read(self) -> tuple[list[Pair], list[bytes], list[Pair]]:
+        """Headers with ":status", body in chunks, trailers: to copy, not to change."""
+        found: tuple[list[Pair], list[bytes], list[Pair]] = self._read  # type: ignore[attr-defined]
+        return found
 
 
 @dataclass(frozen=True)
@@ -188,13 +189,18 @@ def chunks(body: bytes | str | Sequence[bytes | str] | None, what: str = "body")
     return found
 
 
-@dataclass
 class Happenings:
-    """What piles up while an exchange runs."""
+    """What piles up while an exchange runs. Lists that stay empty in most are made on demand."""
 
-    logs: list[tuple[int, bytes, str, str]] = field(default_factory=list)
-    trace: list[Call] = field(default_factory=list)
-    unimplemented: list[str] = field(default_factory=list)
-    diagnostics: list[str] = field(default_factory=list)
-    callouts: list[Callout] = field(default_factory=list)
-    panics: list[Any] = field(default_factory=list)
+    __slots__ = ("_lists", "logs", "trace")
+
+    def __init__(self) -> None:
+        self.logs: list[tuple[int, bytes, str, str]] = []
+        self.trace: list[Any] = []
+        self._lists: dict[str, list[Any]] | None = None
+
+    def of(self, name: str) -> list[Any]:
+        """The list called "diagnostics", "unimplemented", "callouts" or "panics"."""
+        if self._lists is None:
+            self._lists = {}
+        return self._lists.setdefault(name, [])

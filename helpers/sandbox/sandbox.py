@@ -15,7 +15,7 @@ from helpers.sandbox.chain import Handle, Vms, lines
 from helpers.sandbox.clock import Clock
 from helpers.sandbox.errors import GuestPanic, SandboxClosed, SandboxMisuse
 from helpers.sandbox.exchange import Exchange
-from helpers.sandbox.headers import Given, HeaderMap, as_bytes, given_pairs
+from helpers.sandbox.headers import Given, as_bytes, given_pairs, request_map
 from helpers.sandbox.host import Host
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.plugin import Config, Plugin
@@ -218,15 +218,18 @@ class Sandbox:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One thread at a time; a second waits. A call out of a callout of its own is refused."""
+    def _not_inside(self) -> None:
         if self._owner == threading.get_ident():
             raise SandboxMisuse(
                 "the sandbox was called from inside one of its own callbacks",
                 cause="a plugin is never entered twice; a function for a callout or an upstream "
                 "runs while a request is under way",
                 fix="give that function a Sandbox of its own")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread at a time; a second waits. A call out of a callout of its own is refused."""
+        self._not_inside()
         with self._lock:
             if self._closed:
                 raise SandboxClosed("the sandbox is closed", cause="close() was called, or its "
@@ -239,22 +242,16 @@ class Sandbox:
 
     def _stream(self, method: str, path: str, headers: Given, authority: str, scheme: str,
                 protocol: str, upstream: Upstream, add_headers: bool) -> Stream:
-        _one_of("protocol", protocol, PROTOCOLS)
-        found: list[Pair] = [
-            (b":authority", as_bytes(authority)), (b":path", as_bytes(path)),
-            (b":method", as_bytes(method)), (b":scheme", as_bytes(scheme))]
-        for name, value in given_pairs(headers):
-            if name[:1] == b":":
-                found = [pair for pair in found if pair[0] != name]
-            found.append((name, value))
-        made = HeaderMap(found)
+        if protocol not in PROTOCOLS:
+            _one_of("protocol", protocol, PROTOCOLS)
+        pseudo = [(b":authority", as_bytes(authority)), (b":path", as_bytes(path)),
+                  (b":method", as_bytes(method)), (b":scheme", as_bytes(scheme))]
+        added: Sequence[Pair] = ()
         if add_headers:
-            if made.get(b"x-forwarded-proto") is None:
-                made.pairs.append((b"x-forwarded-proto", as_bytes(scheme)))
-            if made.get(b"x-request-id") is None:
-                self._request_id += 1
-                made.pairs.append(
-                    (b"x-request-id", b"00000000-0000-4000-8000-%012x" % self._request_id))
+            self._request_id += 1
+            added = ((b"x-forwarded-proto", as_bytes(scheme)),
+                     (b"x-request-id", b"00000000-0000-4000-8000-%012x" % self._request_id))
+        made = request_map(pseudo, headers, added)
         happenings = self.host.happenings = Happenings()
         if self.host.recorder is not None:
             self.host.recorder.begin()

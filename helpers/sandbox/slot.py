@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from helpers.sandbox.context import Body, Context
+from helpers.sandbox.context import NO_BODIES, Body, Context
 from helpers.sandbox.headers import HeaderMap
 from helpers.sandbox.path import CONTINUE
 
 if TYPE_CHECKING:
     from helpers.sandbox.chain import Handle
     from helpers.sandbox.stream import Stream
+    from helpers.sandbox.vm import Vm
 
 _HEADERS = ("proxy_on_request_headers", "proxy_on_response_headers")
 _BODY = ("proxy_on_request_body", "proxy_on_response_body")
@@ -27,13 +28,13 @@ class Slot:
         silent: it failed: its part of the stream is played without it.
     """
 
-    __slots__ = ("context", "handle", "silent", "stream", "vm")
+    context: Context | None = None
+    silent = False
+    vm: Vm
 
     def __init__(self, handle: Handle, stream: Stream) -> None:
         self.handle = handle
         self.stream = stream
-        self.context: Context | None = None
-        self.silent = False
 
     def _create(self) -> bool:
         """Make the context; False when there is no VM to make it in."""
@@ -81,6 +82,8 @@ class Slot:
                 return CONTINUE
             self._fail()
             return _NO_BUFFER
+        if context.bodies is NO_BODIES:
+            context.bodies, context.ending = [None, None], [False, False]
         context.bodies[side] = body
         context.ending[side] = end
         result = vm.call(_BODY[side], context, context.id, len(body.data), int(end))
@@ -137,6 +140,13 @@ class Slot:
         if self.context is not None:
             self.vm.call("proxy_on_delete", self.context, self.context.id)
             self.vm.contexts.pop(self.context.id, None)
+
+    def release(self) -> None:
+        """Let go of what holds this slot in a circle: it would wait for the collector."""
+        context, self.context = self.context, None
+        if context is not None:
+            context.slot = None
+        del self.stream
 
     def _forgiven(self) -> bool:
         return self.handle.policy == "open"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from helpers.sandbox.errors import HostCallFailed
-from helpers.sandbox.headers import HeaderMap, Headers, given_pairs
+from helpers.sandbox.headers import HeaderMap, Headers
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.path import Path
-from helpers.sandbox.records import Happenings, LocalReply, Message, Reply, Upstream, chunks
+from helpers.sandbox.records import Happenings, LocalReply, Message, Reply, Upstream
 from helpers.sandbox.slot import Slot
 
 if TYPE_CHECKING:
@@ -22,16 +22,19 @@ _UNAVAILABLE = 503
 _GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
+def _nothing() -> None:
+    return None
+
+
 class _Side:
     """What arrived at one end."""
 
-    __slots__ = ("body", "done", "found", "on_end", "trailers_found")
+    found: list[Pair] | None = None
+    trailers_found: list[Pair] | None = None
+    done = False
 
     def __init__(self, on_end: Callable[[], None]) -> None:
-        self.found: list[Pair] | None = None
         self.body: list[bytes] = []
-        self.trailers_found: list[Pair] | None = None
-        self.done = False
         self.on_end = on_end
 
     def headers(self, headers: HeaderMap, end: bool) -> None:
@@ -70,35 +73,29 @@ class Stream:
         protocol: "HTTP/1.1" or "HTTP/2": how the end of a body shows.
     """
 
-    __slots__ = (
-        "answered", "begun", "client", "decode", "details", "encode", "filter_state", "finished",
-        "flags", "happenings", "head", "host", "local", "over", "protocol", "request_bytes",
-        "response_bytes", "slots", "status", "upstream", "wanted",
-    )
+    # Set when they are: until then the class has them.
+    finished: int | None = None
+    request_bytes = response_bytes = flags = 0
+    status: int | None = None
+    details: str | None = None
+    local: LocalReply | None = None
+    answered = over = False
 
     def __init__(self, host: Host, handles: list[Handle], headers: HeaderMap, upstream: Upstream,
                  protocol: str, happenings: Happenings) -> None:
         self.host = host
         self.happenings = happenings
         self.protocol = protocol
-        self.slots = [Slot(handle, self) for handle in handles]
-        self.upstream = _Side(self._nothing)
+        self.slots = slots = [Slot(handle, self) for handle in handles]
+        self.upstream = _Side(_nothing)
         self.client = _Side(self._answered_whole)
-        self.decode = Path(0, self.slots, self.upstream)
-        self.encode = Path(1, self.slots[::-1] if len(self.slots) > 1 else self.slots,
-                           self.client)
+        self.decode = Path(0, slots, self.upstream)
+        self.encode = Path(1, slots[::-1] if len(slots) > 1 else slots, self.client)
         self.decode.map = headers
         self.wanted = upstream
-        self.head = headers.get(b":method") == b"HEAD"
+        self.head = (b":method", b"HEAD") in headers.pairs
         self.filter_state: dict[bytes, bytes] = {}
         self.begun = host.clock.now
-        self.finished: int | None = None
-        self.request_bytes = self.response_bytes = 0
-        self.status: int | None = None
-        self.details: str | None = None
-        self.flags = 0
-        self.local: LocalReply | None = None
-        self.answered = self.over = False
 
     # -- the request's way -------------------------------------------------------------------
 
@@ -143,15 +140,16 @@ class Stream:
                         fix="upstream=Reply(status=200)")
             reply = wanted
         self.answered = True
-        pieces = [] if self.head else chunks(reply.body)
-        trailers = given_pairs(reply.trailers, "trailers") if reply.trailers else None
+        found, pieces, tail = reply.read()
+        trailers = HeaderMap.of(tail.copy()) if tail and not self.head else None
+        if self.head:
+            pieces = []
         path = self.encode
-        path.map = HeaderMap(reply.pairs())
-        if trailers and not self.head:
-            path.trailer_map = HeaderMap(trailers)
-        else:
-            trailers = None
+        path.map = HeaderMap.of(found.copy())
+        path.trailer_map = trailers
         path.headers(0, not pieces and trailers is None)
+        if path.dead or not (pieces or trailers):
+            return
         last = len(pieces) - 1 if trailers is None and self.protocol != "HTTP/1.1" else -1
         for number, piece in enumerate(pieces):
             if path.dead:
@@ -267,9 +265,6 @@ class Stream:
         """The answer's trailers as the access log has them."""
         return self.encode.trailer_map
 
-    def _nothing(self) -> None:
-        return None
-
     def _reset(self) -> None:
         self.decode.dead = self.encode.dead = True
         self._end()
@@ -299,9 +294,13 @@ class Stream:
                 slot.done()
                 slot.log()
                 slot.delete()
-            return
+        else:
+            for slot in self.slots:
+                slot.log()
+            for slot in self.slots:
+                slot.done()
+                slot.delete()
+        # What is left is a record: let go of what holds it in a circle.
+        self.upstream.on_end = self.client.on_end = _nothing
         for slot in self.slots:
-            slot.log()
-        for slot in self.slots:
-            slot.done()
-            slot.delete()
+            slot.release()

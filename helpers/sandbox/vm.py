@@ -19,7 +19,7 @@ from helpers.sandbox.errors import (
     RestrictedCall,
     StartFailed,
 )
-from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped, Unlinkable
+from helpers.sandbox.guest import GuestFn, HostFn, HostFunction, OutOfBounds, Trapped, Unlinkable
 
 if TYPE_CHECKING:
     from helpers.sandbox.host import Host
@@ -90,6 +90,7 @@ class Vm:
         self._next = 1
         self.ticks = max(1, math.ceil(host.deadline / compiled.TICK)) + 1
         self.runs = False
+        self._armed = -1
         provided = {(f.module, f.name): self._guarded(f) for f in imports.functions(self)}
         try:
             self.allowed = START_CALLS
@@ -181,7 +182,10 @@ class Vm:
         self.current, self.effective = context, None
         self.callback, self.complaint = name, ""
         self.stop_next = False
-        self.guest.arm(self.ticks)
+        if compiled.clock.count != self._armed:
+            # Once a tick is enough: the limit is a whole number of ticks anyway.
+            self._armed = compiled.clock.count
+            self.guest.arm(self.ticks)
         recorder = self.host.recorder
         mark = None if recorder is None else recorder.enter(name, args, context, self)
         try:
@@ -277,16 +281,13 @@ class Vm:
         """The function behind the allow-lists of start and allocation, and seen by the trace."""
         call, name, host_side = host.call, host.name, self.host
         status = bool(host.results) and host.module == "env"
+        if host_side.recorder is None:
+            return HostFunction(host.module, name, host.params, host.results,
+                                self._refusing(host), host.fault)
 
         def guarded(*args: int) -> int | None:
             if self.allowed is not None and name not in self.allowed:
-                raise RestrictedCall(
-                    callback=self.callback, message=self.complaint, frames=(), plugin=self.name,
-                    trap=f"restricted callback: {name}",
-                    cause=f"{name} was called while the module "
-                    f"{'starts' if self.allowed is START_CALLS else 'allocates memory'}, where "
-                    "hosts allow logging, the clock and little else",
-                    fix="do it in on_vm_start or on_configure")
+                raise self._restricted(name)
             recorder = host_side.recorder
             if recorder is None:
                 return call(*args)
@@ -302,6 +303,29 @@ class Vm:
             return answer
 
         return HostFunction(host.module, name, host.params, host.results, guarded, host.fault)
+
+    def _refusing(self, host: HostFunction) -> HostFn:
+        """The function behind the allow-lists alone, written out for its number of arguments."""
+        names = ", ".join(f"a{at}" for at in range(len(host.params)))
+        source = (
+            f"def guarded({names}):\n"
+            "    if vm.allowed is not None and name not in vm.allowed:\n"
+            "        raise vm._restricted(name)\n"
+            f"    return call({names})\n"
+        )
+        scope = {"vm": self, "name": host.name, "call": host.call}
+        exec(source, scope)
+        made: HostFn = scope["guarded"]  # type: ignore[assignment]
+        return made
+
+    def _restricted(self, name: str) -> RestrictedCall:
+        when = "starts" if self.allowed is START_CALLS else "allocates memory"
+        return RestrictedCall(
+            callback=self.callback, message=self.complaint, frames=(), plugin=self.name,
+            trap=f"restricted callback: {name}",
+            cause=f"{name} was called while the module {when}, where hosts allow logging, the "
+            "clock and little else",
+            fix="do it in on_vm_start or on_configure")
 
     def _panic(self, error: Trapped) -> GuestPanic:
         frames = error.frames[:MOST_FRAMES]

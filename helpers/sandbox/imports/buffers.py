@@ -23,7 +23,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         """A Body may be changed, bytes may not; None where there is nothing now."""
         context = vm.context
         if kind <= _RESPONSE:
-            return context.bodies[kind]
+            body: Body | None = context.bodies[kind]
+            return body
         root = context.root
         if kind == _CALL:
             return root.call[1] if root.call else None

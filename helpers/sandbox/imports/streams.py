@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from helpers.sandbox import pairs
+from helpers.sandbox.context import NO_BODIES
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.shared import BAD_ARGUMENT, OK
 
@@ -32,7 +33,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         vm.deferred.append(lambda: stream.resume(kind, slot))
         # As Envoy does at once, whichever stream was meant.
         context.maps[0] = context.maps[1] = None
-        context.bodies[0] = None
+        if context.bodies is not NO_BODIES:
+            context.bodies[0] = None
         return OK
 
     def close(kind: int) -> int:
