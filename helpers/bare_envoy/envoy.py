@@ -182,8 +182,9 @@ class BareEnvoy:
         until = time.monotonic() + deadline
         stream = client.begin()
         message = client.streams[stream]
-        pseudo = ((b":method", raw(method)), (b":scheme", raw(scheme)),
-                  (b":authority", raw(authority)), (b":path", raw(path)))
+        # In the order in which Envoy's HTTP/1 codec, and so a plugin in a mesh, has them.
+        pseudo = ((b":authority", raw(authority)), (b":path", raw(path)),
+                  (b":method", raw(method)), (b":scheme", raw(scheme)))
         client.send(stream, (*pseudo, *pairs(headers)), chunks(body), pairs(trailers) or None)
 
         def over() -> bool:
@@ -202,9 +203,7 @@ class BareEnvoy:
         client.forget(stream)
         seen = self._seen(message)
         if not in_time:
-            failure = self._late(f"no response within {deadline:g} s", _PAUSED)
-            failure.seen = seen
-            raise failure
+            raise self._late(f"no response within {deadline:g} s", _PAUSED, seen)
         return seen
 
     def wait(self, seconds: float) -> tuple[Log, ...]:
@@ -216,7 +215,7 @@ class BareEnvoy:
         self._prepare(None, None)
         self._wires.loop.until(lambda: False, time.monotonic() + seconds)
         self._process.check("while it was waited for")
-        return tuple(line for line in self._process.log.read() if _plugins_own(line))
+        return tuple(filter(_plugins_own, self._process.log.read()))
 
     def metrics(self, prefix: str = "") -> dict[str, int]:
         """The plugins' counters and gauges whose name begins with `prefix`.
@@ -263,7 +262,8 @@ class BareEnvoy:
             server.clear()
             server.answer = answers.get(name, upstream)
         self._callouts.clear()
-        self._process.log.read()
+        #: The plugins' lines between the last request or wait and this one: of ticks.
+        self.idle_logs = tuple(filter(_plugins_own, self._process.log.read()))
 
     def _called_out(self, cluster: str, message: Message) -> None:
         self._callouts.append(Callout(cluster, message))
@@ -281,17 +281,18 @@ class BareEnvoy:
             status=int(status) if status is not None and status.isdigit() else None,
             client=message,
             upstream=arrived[0] if arrived else None,
-            logs=tuple(line for line in lines if _plugins_own(line)),
+            logs=tuple(filter(_plugins_own, lines)),
             envoy=tuple(line for line in lines if not line.by_plugin and line.level in _LOUD),
             flags=flags,
             details=details,
             callouts=tuple(self._callouts),
         )
 
-    def _late(self, what: str, cause: str) -> NoAnswer:
+    def _late(self, what: str, cause: str, seen: Seen | None = None) -> NoAnswer:
         self._process.check("during a request")
-        return NoAnswer(what, cause=cause, fix="Envoy's last lines are below",
-                        detail=self._process.log.last())
+        error = NoAnswer(what, cause=cause, fix="its last words:", detail=self._process.log.last())
+        error.seen = seen
+        return error
 
 
 def _plugins_own(line: Log) -> bool:

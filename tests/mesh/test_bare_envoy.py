@@ -63,7 +63,7 @@ def test_envoy_adds_a_scheme_and_a_date_and_nothing_else(envoy: BareEnvoy) -> No
     seen = envoy.request(chain=1, upstream=Reply(headers={"server": "mine"}))
     assert seen.upstream is not None
     assert seen.upstream.headers == (
-        (b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"sandbox"), (b":path", b"/"),
+        (b":authority", b"sandbox"), (b":path", b"/"), (b":method", b"GET"), (b":scheme", b"http"),
         (b"x-forwarded-proto", b"http"),
     )
     assert [name for name, _ in seen.client.headers] == [b":status", b"server", b"date"]
@@ -153,7 +153,10 @@ def test_an_unknown_chain_or_cluster_is_refused_with_those_there_are(envoy: Bare
         BareEnvoy([Chain()], callout_clusters=["upstream"])
 
 
-def test_an_error_ends_envoy_and_removes_its_folder() -> None:
+def test_an_error_ends_envoy_and_removes_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left: list[BareEnvoy] = []
 
     def fails() -> None:
@@ -161,11 +164,10 @@ def test_an_error_ends_envoy_and_removes_its_folder() -> None:
             left.append(running)
             raise RuntimeError("of ours")
 
-    before = set(Path(tempfile.gettempdir()).glob("bare-envoy-*"))
     with pytest.raises(RuntimeError, match="of ours"):
         fails()
     assert not psutil.pid_exists(left[0].pid)
-    assert set(Path(tempfile.gettempdir()).glob("bare-envoy-*")) <= before
+    assert not list(tmp_path.iterdir())
     left[0].close()  # twice is once
 
 
