@@ -55,6 +55,9 @@ def _open() -> Any:
     library.wasmtime_func_new_unchecked.argtypes = [
         c_void_p, c_void_p, _CALLBACK, c_void_p, c_void_p, c_void_p]
     library.wasmtime_trap_new.argtypes = [c_char_p, c_size_t]
+    # Called the most. Without declared arguments ctypes takes what it is given as it is: each
+    # argument is a ctypes object of the right kind, made once (`function` below).
+    library.wasmtime_func_call_unchecked.argtypes = None
     return library
 
 
@@ -200,15 +203,16 @@ class FastGuest:
         lines = "".join(f"    buffer[{i * 2}] = a{i}\n" for i in range(len(params)))
         source = (
             f"def run({', '.join(names)}):\n{lines}"
-            "    error = call(context, func, buffer, count, trap_ref)\n"
-            "    if error or trap.value:\n"
+            "    error = call(context, func, address, count, trap_at)\n"
+            "    if error or trap:\n"
             "        failed(error, trap)\n"
             f"    return {'buffer[0] & 4294967295' if results else '0'}\n"
         )
         scope: dict[str, Any] = {
             "call": library().wasmtime_func_call_unchecked, "context": self._context,
-            "func": ctypes.addressof(func), "buffer": buffer, "count": count,
-            "trap": trap, "trap_ref": ctypes.addressof(trap), "failed": self._failed,
+            "func": c_void_p(ctypes.addressof(func)), "buffer": buffer,
+            "address": c_void_p(ctypes.addressof(buffer)), "count": c_size_t(count),
+            "trap": trap, "trap_at": c_void_p(ctypes.addressof(trap)), "failed": self._failed,
             # What is only an address to C must live as long as the function does.
             "alive": (func, self),
         }

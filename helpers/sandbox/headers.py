@@ -66,11 +66,13 @@ def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair
         added: what a connection manager adds where it is missing.
     """
     rest = given_pairs(given)
-    have = {name for name, _ in rest}
-    if len(have) == len(rest) and not any(name[:1] == b":" for name in have):
-        found = pseudo + rest
-        found += [pair for pair in added if pair[0] not in have]
-        return HeaderMap.of(found)
+    have = dict(rest)
+    # min: a name that begins with a colon is the least of all that HTTP allows.
+    if len(have) == len(rest) and (not have or min(have) >= b";"):
+        for pair in added:
+            if pair[0] not in have:
+                rest.append(pair)
+        return HeaderMap.of(pseudo + rest)
     made = HeaderMap([pair for pair in pseudo if pair[0] not in have] + rest)
     made.pairs += [pair for pair in added if pair[0] not in have]
     return made

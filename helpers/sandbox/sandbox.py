@@ -135,22 +135,18 @@ class Sandbox:
             SandboxClosed, SandboxMisuse, BadInput; HostCallFailed: a function that you gave
             raised.
         """
-        with self._alone():
+        self._enter()
+        try:
             stream = self._stream(method, path, headers, authority, scheme, protocol, upstream,
                                   add_headers)
-            pieces = chunks(body) if body else []
-            tail = given_pairs(trailers, "trailers") if trailers else None
-            stream.send_headers(not pieces and tail is None)
-            if pieces or tail is not None:
-                last = len(pieces) - 1 if tail is None and protocol != "HTTP/1.1" else -1
-                for number, piece in enumerate(pieces):
-                    stream.send_data(piece, number == last)
-                if tail is not None:
-                    stream.send_trailers(tail)
-                elif last < 0:
-                    stream.send_data(b"", True)
+            if body or trailers:
+                self._send(stream, chunks(body), given_pairs(trailers, "trailers"))
+            else:
+                stream.decode.headers(0, True)
             self._drive(stream)
-            return Exchange(stream)
+        finally:
+            self._leave()
+        return Exchange(stream)
 
     def start(
         self, method: str = "GET", path: str = "/", headers: Given = None, *,
@@ -218,27 +214,44 @@ class Sandbox:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def _not_inside(self) -> None:
-        if self._owner == threading.get_ident():
+    def _enter(self) -> None:
+        """One thread at a time; a second waits. A call out of a callout of its own is refused."""
+        me = threading.get_ident()
+        if self._owner == me:
             raise SandboxMisuse(
                 "the sandbox was called from inside one of its own callbacks",
                 cause="a plugin is never entered twice; a function for a callout or an upstream "
                 "runs while a request is under way",
                 fix="give that function a Sandbox of its own")
+        self._lock.acquire()
+        if self._closed:
+            self._lock.release()
+            raise SandboxClosed("the sandbox is closed", cause="close() was called, or its "
+                                "`with` block ended", fix="make a new one: Sandbox(module)")
+        self._owner = me
+
+    def _leave(self) -> None:
+        self._owner = 0
+        self._lock.release()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One thread at a time; a second waits. A call out of a callout of its own is refused."""
-        self._not_inside()
-        with self._lock:
-            if self._closed:
-                raise SandboxClosed("the sandbox is closed", cause="close() was called, or its "
-                                    "`with` block ended", fix="make a new one: Sandbox(module)")
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = 0
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _send(self, stream: Stream, pieces: list[bytes], tail: list[Pair]) -> None:
+        """The request with its body and trailers, as the codec of its protocol tells them."""
+        stream.send_headers(not pieces and not tail)
+        last = len(pieces) - 1 if not tail and stream.protocol != "HTTP/1.1" else -1
+        for number, piece in enumerate(pieces):
+            stream.send_data(piece, number == last)
+        if tail:
+            stream.send_trailers(tail)
+        elif pieces and last < 0:
+            stream.send_data(b"", True)
 
     def _stream(self, method: str, path: str, headers: Given, authority: str, scheme: str,
                 protocol: str, upstream: Upstream, add_headers: bool) -> Stream:
@@ -262,7 +275,7 @@ class Sandbox:
         host = self.host
         while True:
             host.run_posts()
-            if stream.due:
+            if stream.upstream.done and stream.due:
                 stream.respond()
             elif stream.over and stream.finished is not None:
                 return

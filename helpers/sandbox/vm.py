@@ -143,7 +143,7 @@ class Vm:
             for name, params, results in wanted:
                 function = self.guest.function(name, params, results)
                 if function is not None:
-                    self.run(function, name, None, *([0] * len(params)))
+                    self.run(function, name, None, (0,) * len(params))
                     if name == "main":
                         break
         finally:
@@ -169,12 +169,13 @@ class Vm:
         function = self.exports.get(name)
         if function is None or self.failed is not None:
             return None
-        result = self.run(function, name, context, *args)
+        result = self.run(function, name, context, args)
         if self.deferred:
             self.settle()
         return result
 
-    def run(self, function: GuestFn, name: str, context: Context | None, *args: int) -> int | None:
+    def run(self, function: GuestFn, name: str, context: Context | None,
+            args: tuple[int, ...]) -> int | None:
         """Run a function of the guest with all that has to be right around it."""
         if self.runs:
             raise AssertionError(f"{name} while {self.callback} runs: a guest is never re-entered")
