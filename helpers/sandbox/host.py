@@ -244,7 +244,7 @@ class Host:
             SerializationFailure: the value has no form for a guest.
         """
         stream = context.stream
-        if stream is not None and path in stream.filter_state:
+        if stream is not None and stream.filter_state and path in stream.filter_state:
             found: bytes = stream.filter_state[path]
             return found
         segments = properties.split(path)

@@ -80,6 +80,9 @@ class Stream:
     details: str | None = None
     local: LocalReply | None = None
     answered = over = False
+    filter_state: dict[bytes, bytes] | None = None
+    #: What the client sent, before plugins changed the map in place: kept when it is traced.
+    sent: _Side | None = None
 
     def __init__(self, host: Host, handles: list[Handle], headers: HeaderMap, upstream: Upstream,
                  protocol: str, happenings: Happenings) -> None:
@@ -92,9 +95,11 @@ class Stream:
         self.decode = Path(0, slots, self.upstream)
         self.encode = Path(1, slots[::-1] if len(slots) > 1 else slots, self.client)
         self.decode.map = headers
+        if host.recorder is not None:
+            self.sent = _Side(_nothing)
+            self.sent.headers(headers, False)
         self.wanted = upstream
         self.head = (b":method", b"HEAD") in headers.pairs
-        self.filter_state: dict[bytes, bytes] = {}
         self.begun = host.clock.now
 
     # -- the request's way -------------------------------------------------------------------
@@ -106,11 +111,15 @@ class Stream:
     def send_data(self, data: bytes, end: bool) -> None:
         """The client sends a piece of its body."""
         self.request_bytes += len(data)
+        if self.sent is not None:
+            self.sent.data(data, end)
         if not self.decode.dead:
             self.decode.data(0, data, end)
 
     def send_trailers(self, trailers: list[Pair]) -> None:
         """The client sends its trailers."""
+        if self.sent is not None:
+            self.sent.trailers(HeaderMap(trailers))
         if not self.decode.dead:
             self.decode.trailer_map = HeaderMap(trailers)
             self.decode.trailers(0)
@@ -139,6 +148,7 @@ class Stream:
                         f"upstream= answered {type(wanted).__name__}", cause="it is a Reply",
                         fix="upstream=Reply(status=200)")
             reply = wanted
+        self.wanted = reply
         self.answered = True
         found, pieces, tail = reply.read()
         trailers = HeaderMap.of(tail.copy()) if tail and not self.head else None

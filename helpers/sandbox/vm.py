@@ -91,6 +91,8 @@ class Vm:
         self.ticks = max(1, math.ceil(host.deadline / compiled.TICK)) + 1
         self.runs = False
         self._armed = -1
+        self._clock = compiled.clock
+        self._plain = host.recorder is None
         provided = {(f.module, f.name): self._guarded(f) for f in imports.functions(self)}
         try:
             self.allowed = START_CALLS
@@ -169,7 +171,21 @@ class Vm:
         function = self.exports.get(name)
         if function is None or self.failed is not None:
             return None
-        result = self.run(function, name, context, args)
+        if self._plain and not self.runs:
+            # `run` without the trace, in place: this is where the sandbox spends its time.
+            self.runs, self.stop_next = True, False
+            self.current, self.effective = context, None
+            self.callback, self.complaint = name, ""
+            if self._clock.count != self._armed:
+                self.arm()
+            try:
+                result: int | None = function(*args)
+            except BaseException as error:  # noqa: BLE001 - all but traps are raised again
+                self.broke(error)
+                result = None
+            self.runs, self.current, self.effective = False, None, None
+        else:
+            result = self.run(function, name, context, args)
         if self.deferred:
             self.settle()
         return result
@@ -179,37 +195,41 @@ class Vm:
         """Run a function of the guest with all that has to be right around it."""
         if self.runs:
             raise AssertionError(f"{name} while {self.callback} runs: a guest is never re-entered")
-        self.runs = True
+        self.runs, self.stop_next = True, False
         self.current, self.effective = context, None
         self.callback, self.complaint = name, ""
-        self.stop_next = False
-        if compiled.clock.count != self._armed:
-            # Once a tick is enough: the limit is a whole number of ticks anyway.
-            self._armed = compiled.clock.count
-            self.guest.arm(self.ticks)
+        self.arm()
         recorder = self.host.recorder
         mark = None if recorder is None else recorder.enter(name, args, context, self)
+        result: int | None = None
         try:
-            result: int | None = function(*args)
-        except Trapped as error:
-            self.die(self._panic(error))
-            result = None
-        except GuestPanic as error:
-            self.die(error)
-            result = None
-        except BaseException:
-            # The host's own failure, or Ctrl-C: the guest was cut in the middle of something.
-            self.die(GuestPanic(callback=name, message="", trap="the host interrupted it",
-                                frames=(), plugin=self.name))
-            self.deferred.clear()
-            raise
+            result = function(*args)
+        except BaseException as error:  # noqa: BLE001 - all but traps are raised again
+            self.broke(error)
         finally:
-            self.runs = False
-            self.current = self.effective = None
-        if mark is not None and recorder is not None:
-            recorder.leave(mark, "trap" if self.failed else
-                           "" if result is None else str(result))
+            self.runs, self.current, self.effective = False, None, None
+            if mark is not None and recorder is not None:
+                recorder.leave(mark, "trap" if self.failed else str(result))
         return result
+
+    def arm(self) -> None:
+        """Give the guest its time. Once a tick of the clock is enough: the limit is in ticks."""
+        self._armed = self._clock.count
+        self.guest.arm(self.ticks)
+
+    def broke(self, error: BaseException) -> None:
+        """The guest did not return: it is dead. What was no trap is raised again."""
+        if isinstance(error, GuestPanic):
+            self.die(error)
+        elif isinstance(error, Trapped):
+            self.die(self._panic(error))
+        else:
+            # The host's own failure, or Ctrl-C: the guest was cut in the middle of something.
+            self.die(GuestPanic(callback=self.callback, message="", frames=(), plugin=self.name,
+                                trap="the host interrupted it"))
+            self.deferred.clear()
+            self.runs, self.current, self.effective = False, None, None
+            raise error
 
     def settle(self) -> None:
         """Do what was put off; it may call the guest again."""

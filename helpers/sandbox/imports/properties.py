@@ -34,6 +34,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         stream = vm.context.stream
         if stream is None:
             return NOT_FOUND  # filter state belongs to a stream
+        if stream.filter_state is None:
+            stream.filter_state = {}
         stream.filter_state[path] = value
         return OK
 
