@@ -12,12 +12,15 @@ from pathlib import Path
 import wasmtime
 
 from helpers import files, paths
+from helpers.sandbox import signatures
 
 #: Seconds between two ticks of the clock that stops endless loops.
 TICK = 0.01
 #: As Envoy's V8: 1 MiB is not enough for a debug build.
 _STACK = 1024 * 1024
 _KEPT = 32
+_WITHOUT = ("gc", "function_references", "exceptions", "stack_switching", "memory64",
+            "multi_memory", "custom_page_sizes")
 
 _engine: wasmtime.Engine | None = None
 _lock = threading.Lock()
@@ -34,6 +37,10 @@ def engine() -> wasmtime.Engine:
             config.max_wasm_stack = _STACK
             # The fast path keeps the address of a guest's memory: it must stay where it is.
             config.memory_may_move = False
+            # Of these wasmtime's C API cannot speak, or a proxy-wasm host has no use for them;
+            # asked for such a signature it ends the process. See helpers.sandbox.signatures.
+            for proposal in _WITHOUT:
+                setattr(config, f"wasm_{proposal}", False)
             _engine = wasmtime.Engine(config)
         return _engine
 
@@ -51,28 +58,36 @@ def module(data: bytes, *, on_disk: bool = True) -> wasmtime.Module:
         on_disk: keep the result in `cache_folder()` for the next process.
 
     Raises:
-        wasmtime.WasmtimeError: the bytes do not validate.
+        wasmtime.WasmtimeError: the bytes do not validate, or a function on the border takes
+            or gives a vector.
     """
     digest = hashlib.sha256(data).hexdigest()
-    found = _memory.get(digest)
-    if found is not None:
-        _memory.move_to_end(digest)
-        return found
+    with _lock:
+        found = _memory.get(digest)
+        if found is not None:
+            _memory.move_to_end(digest)
+            return found
     file = cache_folder() / f"{digest[:40]}.cwasm"
     found = _from_disk(file) if on_disk else None
     if found is None:
         found = wasmtime.Module(engine(), data)
         if on_disk:
             _to_disk(file, bytes(found.serialize()))
-    _memory[digest] = found
-    while len(_memory) > _KEPT:
-        _memory.popitem(last=False)
+    strange = signatures.vector_functions(data)
+    if strange:
+        raise wasmtime.WasmtimeError(
+            f"{', '.join(strange[:5])}: a vector (v128) cannot cross the border to the host")
+    with _lock:
+        _memory[digest] = found
+        while len(_memory) > _KEPT:
+            _memory.popitem(last=False)
     return found
 
 
 def forget() -> None:
     """Drop what this process keeps, as a new process would begin (for measurements)."""
-    _memory.clear()
+    with _lock:
+        _memory.clear()
 
 
 def _from_disk(file: Path) -> wasmtime.Module | None:
@@ -126,6 +141,13 @@ class _Ticker:
         with self._lock:
             self._users.discard(user)
 
+    def forked(self) -> None:
+        """In a child of this process there is no thread, and perhaps a lock without an owner."""
+        self._lock = threading.Lock()
+        self._thread = None
+        if self._users:
+            self.add(next(iter(self._users)))
+
     def _run(self) -> None:
         pause = threading.Event()
         tick = engine().increment_epoch
@@ -141,4 +163,5 @@ class _Ticker:
 
 
 clock = _Ticker()
-
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=clock.forked)
