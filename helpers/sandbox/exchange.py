@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from helpers.sandbox.chain import lines
 from helpers.sandbox.errors import GuestPanic
-from helpers.sandbox.records import Call, Callout, LocalReply, LogLine, Message
+from helpers.sandbox.headers import Headers
+from helpers.sandbox.records import Call, Callout, LocalReply, LogLine, Message, Reply
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from helpers.plots import PlotResult
     from helpers.sandbox.stream import Stream
 
 
@@ -40,6 +44,21 @@ class Exchange:
     def details(self) -> str:
         """The response code details: "via_upstream", "wasm_fail_stream", a plugin's own."""
         return self._stream.details or ""
+
+    @property
+    def sent(self) -> Message | None:
+        """The request as the client sent it; None when the sandbox does not trace."""
+        return None if self._stream.sent is None else self._stream.sent.message()
+
+    @property
+    def answered(self) -> Message | None:
+        """The response as upstream sent it; None when it did not answer."""
+        reply = self._stream.wanted
+        if not self._stream.answered or not isinstance(reply, Reply):
+            return None
+        headers, pieces, trailers = reply.read()
+        return Message(Headers(headers), b"".join(pieces),
+                       Headers(trailers) if trailers else None)
 
     @property
     def upstream(self) -> Message | None:
@@ -90,6 +109,29 @@ class Exchange:
     def metrics(self) -> dict[str, int]:
         """Metrics by name, as they are now; of a histogram how many values it has."""
         return self._stream.host.metrics.values()
+
+    def trace_table(self) -> pd.DataFrame:
+        """The trace as a table, one row a crossing of the border, in the order of their begin.
+
+        Returns:
+            A DataFrame, its index from 1 on as in `timeline`, with the columns
+            begun_us (float64): microseconds since the exchange began;
+            direction (str): "host -> VM" for a callback, "VM -> host" for a call that it makes;
+            call, arguments (str): its name, and what it was given, cut where that is long;
+            result (str): what it gave back; "trap" where the VM died in it;
+            took_us (float64): microseconds, with the calls inside it;
+            depth (int64): 0 for a callback, 1 for a call inside one, and so on;
+            plugin (str), context (int64): whose VM, and the number of its context.
+        """
+        from helpers.sandbox import view
+
+        return view.trace_table(self.trace)
+
+    def timeline(self) -> PlotResult:
+        """The trace as a picture: callbacks on one lane, host calls on the other."""
+        from helpers.plots import trace  # matplotlib is slow to import
+
+        return trace.timeline(self.trace)
 
     def check(self) -> Exchange:
         """This exchange, or the panic that happened in it.
