@@ -84,8 +84,7 @@ class BareEnvoy:
                            cause="that is the cluster of the route", fix="give it another name")
         self._folder = Path(tempfile.mkdtemp(prefix="bare-envoy-"))
         self._closing = contextlib.ExitStack()
-        # Also when nobody calls close(): at the latest when Python ends.
-        weakref.finalize(self, self._closing.close)
+        weakref.finalize(self, self._closing.close)  # at the latest when Python ends
         try:
             self._start(chains, dict(node_metadata or {}), log_level, concurrency)
         except BaseException:
@@ -96,9 +95,9 @@ class BareEnvoy:
         self, chains: Sequence[Chain], metadata: dict[str, Any], level: str, concurrency: int
     ) -> None:
         self._closing.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._callouts: list[Callout] = []
         self._wires = Wires(self._defaults)
         self._closing.callback(self._wires.close)
-        self._callouts: list[Callout] = []
         for name in self._defaults:
             self._wires.servers[name].on_arrival = self._called_out
         document = config.document(
@@ -186,15 +185,11 @@ class BareEnvoy:
         pseudo = ((b":authority", raw(authority)), (b":path", raw(path)),
                   (b":method", raw(method)), (b":scheme", raw(scheme)))
         client.send(stream, (*pseudo, *pairs(headers)), chunks(body), pairs(trailers) or None)
-
-        def over() -> bool:
-            return message.ended or message.reset is not None
-
         in_time = True
         if hang_up:
             self._wires.settle(client, self._process, deadline)
         else:
-            in_time = self._wires.loop.until(over, until)
+            in_time = self._wires.loop.until(lambda: message.over, until)
         if not message.ended or client.unsent(stream):
             client.reset(stream, ErrorCodes.CANCEL)
         if not client.open:
@@ -290,7 +285,8 @@ class BareEnvoy:
 
     def _late(self, what: str, cause: str, seen: Seen | None = None) -> NoAnswer:
         self._process.check("during a request")
-        error = NoAnswer(what, cause=cause, fix="its last words:", detail=self._process.log.last())
+        error = NoAnswer(what, cause=cause, fix="Envoy's last lines are below",
+                         detail=self._process.log.last())
         error.seen = seen
         return error
 

@@ -105,6 +105,11 @@ class Message:
         """All frames together."""
         return b"".join(self.frames)
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it will come any more."""
+        return self.ended or self.reset is not None
+
     def get(self, name: str | bytes) -> bytes | None:
         """The first value of the header `name`, or None."""
         wanted = raw(name).lower()

@@ -55,6 +55,10 @@ def _dispatch(command: str, options: object) -> int:
         from helpers.cli.test import test
 
         return test(given["suites"], given["pytest"])
+    if command == "scenarios":
+        from helpers.cli.scenarios import run as scenarios
+
+        return scenarios(given["plugins"], on=given["on"], module=given["module"])
     if command == "clean":
         from helpers.cli.clean import clean
 

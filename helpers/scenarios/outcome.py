@@ -12,7 +12,8 @@ from helpers.show import TableResult, duration, table_text
 
 _COLUMNS = ("", "check", "expected", "seen")
 _WIDE = 60
-_PLACES = {"sandbox": "the sandbox", "local": "a real Envoy"}
+#: Where a scenario ran, in words.
+PLACES = {"sandbox": "the sandbox", "local": "a real Envoy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def outcome(
     shown = [(word, name, _cut(expected), _cut(seen)) for word, name, expected, seen in rows]
     count = sum(check.passed for check in checks)
     text = [f"{scenario.plugin}: {scenario.name}",
-            f"{count} of {len(checks)} checks passed on {_PLACES[on]}",
+            f"{count} of {len(checks)} checks passed on {PLACES[on]}",
             table_text(_COLUMNS, shown)]
     if not passed:
         for check in checks:  # what the table had no room for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 #: The kinds of tests, in the order in which they run, and what each needs.
 SUITES = {
@@ -53,6 +54,20 @@ def parser() -> argparse.ArgumentParser:
             f"--{suite}", dest="suites", action="append_const", const=suite, help=needs
         )
     test.add_argument("pytest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+    scenarios = add("scenarios", "run what the plugins must do (plugins/*/scenarios.yaml)")
+    scenarios.add_argument(
+        "plugins", nargs="*", metavar="PLUGIN",
+        help="a plugin's folder name, or a path to a scenarios.yaml (default: all)",
+    )
+    scenarios.add_argument(
+        "--on", choices=["sandbox", "local"], default="sandbox",
+        help="in this process, or on a real Envoy on this computer (default: sandbox)",
+    )
+    scenarios.add_argument(
+        "--module", type=Path, default=None, metavar="PATH",
+        help="the .wasm to run them with (default: it is built)",
+    )
 
     bench = add("bench", "measure, each figure with the naive way beside it")
     bench.add_argument("names", nargs="*", metavar="NAME", help="only these benches")

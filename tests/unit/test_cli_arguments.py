@@ -8,7 +8,7 @@ from helpers.setup.arguments import SUITES, parse
 
 
 @pytest.mark.parametrize("command", ["lab", "run", "test", "bench", "doctor", "setup", "clean",
-                                     "reset"])
+                                     "reset", "scenarios"])
 def test_every_subcommand_explains_itself(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -31,6 +31,7 @@ def test_every_subcommand_explains_itself(
         ["reset"],
         ["run", "--", "-x"],
         ["test", "-k", "name"],
+        ["scenarios", "gate", "--on", "the moon"],
     ],
 )
 def test_wrong_usage_ends_with_status_2(words: list[str]) -> None:
