@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from helpers.errors import BadInput
 from helpers.sandbox.pairs import Pair
@@ -15,30 +15,38 @@ Given = (
     | None
 )
 
-# Envoy keeps these in slots of their own (envoy/http/header_map.h, O(1) headers, and the inline
-# headers that its filters register): a second value is joined to the first with a comma.
-_JOINED = frozenset(
-    b"""accept accept-encoding access-control-allow-credentials access-control-allow-headers
-    access-control-allow-methods access-control-allow-origin access-control-expose-headers
-    access-control-max-age access-control-request-headers access-control-request-method
-    authorization cache-control connection content-encoding content-length content-type date etag
-    expect expires if-match if-modified-since if-none-match if-range if-unmodified-since
-    grpc-accept-encoding grpc-message grpc-status grpc-timeout keep-alive last-modified location
-    origin pragma proxy-connection proxy-status referer server te transfer-encoding upgrade
-    user-agent vary via x-client-trace-id x-envoy-attempt-count x-envoy-decorator-operation
-    x-envoy-degraded x-envoy-downstream-service-cluster x-envoy-downstream-service-node
-    x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace
-    x-envoy-hedge-on-per-try-timeout x-envoy-immediate-health-check-fail x-envoy-internal
-    x-envoy-ip-tags x-envoy-is-timeout-retry x-envoy-local-overloaded x-envoy-max-retries
-    x-envoy-original-dst-host x-envoy-original-path x-envoy-overloaded
-    x-envoy-rate-limited x-envoy-retriable-header-names
-    x-envoy-retriable-status-codes x-envoy-retry-grpc-on x-envoy-retry-on
-    x-envoy-upstream-alt-stat-name x-envoy-upstream-canary x-envoy-upstream-healthchecked-cluster
-    x-envoy-upstream-rq-per-try-timeout-ms x-envoy-upstream-rq-timeout-alt-response
-    x-envoy-upstream-rq-timeout-ms x-envoy-upstream-service-time x-envoy-upstream-stream-duration-ms
-    x-forwarded-client-cert x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto
-    x-request-id""".split()
+# Envoy keeps these in slots of their own, others for requests than for responses: a second value
+# is joined to the first with a comma. As tried with Envoy 1.40, by sending each of them twice
+# (envoy/http/header_map.h has most of them, filters register a few more).
+_ALWAYS = frozenset(
+    b"""cache-control connection content-encoding content-length content-type grpc-message
+    grpc-status keep-alive proxy-connection proxy-status transfer-encoding upgrade via
+    x-envoy-attempt-count x-envoy-decorator-operation x-request-id""".split()
 )
+_OF_REQUESTS = (_ALWAYS - {b"grpc-message", b"grpc-status"}) | frozenset(
+    b""":authority :method :path :protocol :scheme accept accept-encoding
+    access-control-request-headers access-control-request-method authorization expect
+    grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match if-range
+    if-unmodified-since origin pragma referer te user-agent x-client-trace-id
+    x-envoy-downstream-service-cluster x-envoy-downstream-service-node
+    x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace
+    x-envoy-hedge-on-per-try-timeout x-envoy-internal x-envoy-ip-tags x-envoy-is-timeout-retry
+    x-envoy-max-retries x-envoy-original-path x-envoy-retriable-header-names
+    x-envoy-retriable-status-codes x-envoy-retry-grpc-on x-envoy-retry-on
+    x-envoy-upstream-alt-stat-name x-envoy-upstream-rq-per-try-timeout-ms
+    x-envoy-upstream-rq-timeout-alt-response x-envoy-upstream-rq-timeout-ms
+    x-envoy-upstream-stream-duration-ms x-forwarded-client-cert x-forwarded-for x-forwarded-host
+    x-forwarded-port x-forwarded-proto""".split()
+)
+_OF_RESPONSES = _ALWAYS | frozenset(
+    b""":status access-control-allow-credentials access-control-allow-headers
+    access-control-allow-methods access-control-allow-origin access-control-expose-headers
+    access-control-max-age age date etag expires last-modified location server vary
+    x-envoy-degraded x-envoy-immediate-health-check-fail x-envoy-ratelimited
+    x-envoy-upstream-canary x-envoy-upstream-healthchecked-cluster
+    x-envoy-upstream-service-time""".split()
+)
+_OF_RESPONSE_TRAILERS = frozenset({b"grpc-message", b"grpc-status"})
 
 
 def as_bytes(text: str | bytes) -> bytes:
@@ -57,23 +65,35 @@ def _name(text: str | bytes) -> bytes:
     return as_bytes(text).lower()
 
 
-def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair]) -> HeaderMap:
+def crumbs(pairs: list[Pair]) -> list[Pair]:
+    """As an HTTP/2 codec hands them on: cookies in one line, behind all others."""
+    cookies = [value for name, value in pairs if name == b"cookie"]
+    if not cookies:
+        return pairs
+    return [*(pair for pair in pairs if pair[0] != b"cookie"), (b"cookie", b"; ".join(cookies))]
+
+
+def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair], *,
+                http2: bool = False) -> HeaderMap:
     """The headers of a request.
 
     Args:
         pseudo: pseudo-headers, which `given` may replace.
         given: what the caller gave.
         added: what a connection manager adds where it is missing.
+        http2: they come over HTTP/2.
     """
     rest = given_pairs(given)
     have = dict(rest)
+    if http2 and b"cookie" in have:
+        rest = crumbs(rest)
     # min: a name that begins with a colon is the least of all that HTTP allows.
-    if len(have) == len(rest) and (not have or min(have) >= b";"):
+    if len(have) == len(rest) and (not have or min(have) >= b";") and b"host" not in have:
         for pair in added:
             if pair[0] not in have:
                 rest.append(pair)
-        return HeaderMap.of(pseudo + rest)
-    made = HeaderMap([pair for pair in pseudo if pair[0] not in have] + rest)
+        return RequestHeaders.of(pseudo + rest)
+    made = RequestHeaders([pair for pair in pseudo if pair[0] not in have] + rest)
     made.pairs += [pair for pair in added if pair[0] not in have]
     return made
 
@@ -117,6 +137,8 @@ class HeaderMap:
     """
 
     __slots__ = ("pairs",)
+    #: Names of which there is one entry at most.
+    joined: ClassVar[frozenset[bytes]] = frozenset()
 
     def __init__(self, pairs: Iterable[Pair] = ()) -> None:
         self.pairs: list[Pair] = []
@@ -124,7 +146,7 @@ class HeaderMap:
             self.add(name, value)
 
     @classmethod
-    def of(cls, pairs: list[Pair]) -> HeaderMap:
+    def of(cls, pairs: list[Pair]) -> Self:
         """A map of pairs that obey the rules already."""
         made = cls.__new__(cls)
         made.pairs = pairs
@@ -139,7 +161,7 @@ class HeaderMap:
 
     def add(self, name: bytes, value: bytes) -> None:
         """As `addCopy`: one entry more, or joined to the one that is there."""
-        if name[:1] == b":" or name in _JOINED:
+        if name in self.joined:
             for at, (have, old) in enumerate(self.pairs):
                 if have == name:
                     # Envoy joins only where there is something to join.
@@ -150,14 +172,8 @@ class HeaderMap:
         self._insert(name, value)
 
     def replace(self, name: bytes, value: bytes) -> None:
-        """As `setCopy`: the first entry gets the value, further ones go."""
-        for at, (have, _) in enumerate(self.pairs):
-            if have == name:
-                self.pairs[at] = (name, value)
-                rest = self.pairs[at + 1 :]
-                if any(other == name for other, _ in rest):
-                    self.pairs[at + 1 :] = [pair for pair in rest if pair[0] != name]
-                return
+        """As `setCopy`: what there is of that name goes, and the value stands behind all others."""
+        self.pairs = [pair for pair in self.pairs if pair[0] != name]
         self._insert(name, value)
 
     def remove(self, name: bytes) -> None:
@@ -179,6 +195,43 @@ class HeaderMap:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+
+class RequestHeaders(HeaderMap):
+    """Of a request, in which "host" is another name for ":authority"."""
+
+    __slots__ = ()
+    joined = _OF_REQUESTS
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value, or None."""
+        return super().get(b":authority" if name == b"host" else name)
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """As `addCopy`."""
+        super().add(b":authority" if name == b"host" else name, value)
+
+    def replace(self, name: bytes, value: bytes) -> None:
+        """As `setCopy`."""
+        super().replace(b":authority" if name == b"host" else name, value)
+
+    def remove(self, name: bytes) -> None:
+        """All entries of that name go."""
+        super().remove(b":authority" if name == b"host" else name)
+
+
+class ResponseHeaders(HeaderMap):
+    """Of a response."""
+
+    __slots__ = ()
+    joined = _OF_RESPONSES
+
+
+class ResponseTrailers(HeaderMap):
+    """Of a response. Trailers of a request join nothing: they are a plain `HeaderMap`."""
+
+    __slots__ = ()
+    joined = _OF_RESPONSE_TRAILERS
 
 
 class Headers:

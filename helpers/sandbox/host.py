@@ -10,7 +10,13 @@ from helpers.sandbox import properties
 from helpers.sandbox.clock import Clock, Timer
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import GuestPanic, HostCallFailed
-from helpers.sandbox.headers import HeaderMap, Headers, as_text
+from helpers.sandbox.headers import (
+    HeaderMap,
+    Headers,
+    ResponseHeaders,
+    ResponseTrailers,
+    as_text,
+)
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.records import Callout, Callouts, Happenings, Reply
 from helpers.sandbox.shared import Metrics, Queue, SharedData, SharedQueues
@@ -224,8 +230,8 @@ class Host:
             root.call_status = (_BROKEN_CONNECTION, b"reset")
         else:
             found, pieces, tail = answer.read()
-            headers, body = HeaderMap.of(found.copy()), b"".join(pieces)
-            trailers = HeaderMap.of(tail.copy()) if tail else None
+            headers, body = ResponseHeaders.of(found.copy()), b"".join(pieces)
+            trailers = ResponseTrailers.of(tail.copy()) if tail else None
             root.call = (headers, body, trailers)
             count, size, trailing = len(headers), len(body), len(trailers or ())
         try:

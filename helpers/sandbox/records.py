@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import BadInput
-from helpers.sandbox.headers import Given, HeaderMap, Headers, as_text, given_pairs
+from helpers.sandbox.headers import (
+    Given,
+    Headers,
+    ResponseHeaders,
+    ResponseTrailers,
+    as_text,
+    given_pairs,
+)
 from helpers.sandbox.pairs import Pair
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "critical")
@@ -131,8 +138,8 @@ class Reply:
         if not isinstance(self.status, int) or not 100 <= self.status <= 999:
             raise BadInput(f"status={self.status!r} is no HTTP status",
                            cause="it is a whole number from 100 to 999", fix="status=200")
-        found = HeaderMap([(b":status", b"%d" % self.status), *given_pairs(self.headers)])
-        trailers = HeaderMap(given_pairs(self.trailers, "trailers"))
+        found = ResponseHeaders([(b":status", b"%d" % self.status), *given_pairs(self.headers)])
+        trailers = ResponseTrailers(given_pairs(self.trailers, "trailers"))
         object.__setattr__(self, "_read", (found.pairs, chunks(self.body), trailers.pairs))
 
     def read(self) -> tuple[list[Pair], list[bytes], list[Pair]]:

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from helpers.sandbox.errors import HostCallFailed
-from helpers.sandbox.headers import HeaderMap, Headers
+from helpers.sandbox.headers import (
+    HeaderMap,
+    Headers,
+    ResponseHeaders,
+    ResponseTrailers,
+    crumbs,
+)
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.path import Path
 from helpers.sandbox.records import Happenings, LocalReply, Message, Reply, Upstream
@@ -121,6 +127,8 @@ class Stream:
         if self.sent is not None:
             self.sent.trailers(HeaderMap(trailers))
         if not self.decode.dead:
+            if self.protocol != "HTTP/1.1":
+                trailers = crumbs(trailers)
             self.decode.trailer_map = HeaderMap(trailers)
             self.decode.trailers(0)
 
@@ -151,11 +159,13 @@ class Stream:
         self.wanted = reply
         self.answered = True
         found, pieces, tail = reply.read()
-        trailers = HeaderMap.of(tail.copy()) if tail and not self.head else None
+        if self.protocol != "HTTP/1.1":
+            found, tail = crumbs(found), crumbs(tail)
+        trailers = ResponseTrailers.of(tail.copy()) if tail and not self.head else None
         if self.head:
             pieces = []
         path = self.encode
-        path.map = HeaderMap.of(found.copy())
+        path.map = ResponseHeaders.of(found.copy())
         path.trailer_map = trailers
         path.headers(0, not pieces and trailers is None)
         if path.dead or not (pieces or trailers):
@@ -190,7 +200,7 @@ class Stream:
         path = self.encode if side else self.decode
         if path.trailer_map is not None:
             return None
-        path.trailer_map = HeaderMap()
+        path.trailer_map = ResponseTrailers() if side else HeaderMap()
         path.trailers_made = True
         return path.trailer_map
 
@@ -249,14 +259,14 @@ class Stream:
             number = reply.grpc_status
             if number is None:
                 number = _GRPC.get(reply.status, 2)
-            headers = HeaderMap([(b":status", b"200"), (b"content-type", b"application/grpc"),
-                                 (b"grpc-status", b"%d" % number)])
+            headers = ResponseHeaders([(b":status", b"200"), (b"content-type", b"application/grpc"),
+                                       (b"grpc-status", b"%d" % number)])
             if reply.body:
                 headers.add(b"grpc-message", reply.body)
             for name, value in reply.headers.raw:
                 headers.add(name, value)
             return headers, b""
-        headers = HeaderMap([(b":status", b"%d" % reply.status)])
+        headers = ResponseHeaders([(b":status", b"%d" % reply.status)])
         for name, value in reply.headers.raw:
             headers.add(name, value)
         if reply.body:

@@ -18,19 +18,25 @@ _MOST_KIND = 8
 def functions(vm: Vm) -> list[HostFunction]:
     """Bound to `vm`."""
     host = vm.host
+    nothing = None if host.spec else b""
 
     def content(kind: int) -> Body | bytes | None:
-        """A Body may be changed, bytes may not; None where there is nothing now."""
+        """A Body may be changed, bytes may not; None where there is nothing now.
+
+        Envoy's buffers of messages and of TCP are always there: out of season they are empty.
+        """
         context = vm.context
         if kind <= _RESPONSE:
             body: Body | None = context.bodies[kind]
-            return body
+            return body or nothing
+        if kind < _CALL:
+            return nothing
         root = context.root
         if kind == _CALL:
             return root.call[1] if root.call else None
         if kind == _GRPC:
             message: bytes | None = root.grpc[1]
-            return message
+            return nothing if message is None else message
         if kind == _VM:
             return vm.configuration
         if kind == _PLUGIN:

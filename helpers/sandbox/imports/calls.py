@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from helpers.sandbox import pairs
 from helpers.sandbox.guest import HostFunction
-from helpers.sandbox.headers import HeaderMap, as_text
+from helpers.sandbox.headers import RequestHeaders, as_text
 from helpers.sandbox.shared import BAD_ARGUMENT, OK
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def functions(vm: Vm) -> list[HostFunction]:
         for complaint in filter(None, (wrong, wrong_trailers)):
             host.diagnose(f"proxy_http_call: {complaint}")
         vm.guest.write_u32(id_at, 0)  # a bad pointer must not begin a call
-        headers = HeaderMap((name.lower(), value) for name, value in given)
+        headers = RequestHeaders((name.lower(), value) for name, value in given)
         if timeout >= _SIGNED:
             host.diagnose(f"proxy_http_call: the timeout {timeout - (1 << 32)} ms is negative")
             return BAD_ARGUMENT
