@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 HostFn = Callable[..., int | None]
@@ -34,6 +34,29 @@ class Unlinkable(Exception):
     """The module cannot be instantiated; the text says why."""
 
 
+class Gate(Protocol):
+    """Keeps host functions shut while the guest starts or allocates.
+
+    Attributes:
+        allowed: the names that may be called now; None for all.
+    """
+
+    allowed: frozenset[str] | None
+
+    def restricted(self, name: str) -> BaseException:
+        """What is raised when another is called."""
+
+
+class OpenGate:
+    """A gate that is always open."""
+
+    allowed: frozenset[str] | None = None
+
+    def restricted(self, name: str) -> BaseException:
+        """Never called."""
+        return AssertionError(name)
+
+
 @dataclass(frozen=True)
 class HostFunction:
     """A function that a module may import.
@@ -42,6 +65,7 @@ class HostFunction:
         params, results: one letter a value: "i" is i32, "I" is i64.
         call: gets i32 arguments as unsigned numbers, i64 as signed; its answer is the result.
         fault: the answer when `call` raises `OutOfBounds`: 6 for proxy-wasm, 21 for WASI.
+        gate: is asked before each call.
     """
 
     module: str
@@ -50,6 +74,7 @@ class HostFunction:
     results: str
     call: HostFn
     fault: int = 6
+    gate: Gate = field(default_factory=OpenGate)
 
 
 class Guest(Protocol):

@@ -43,6 +43,7 @@ _DECLARED = {
     "wasmtime_memory_data_size": ("s", "pp"),
     "wasmtime_trap_new": ("p", "ps"),
 }
+_AS_IT_IS: Any = None
 _TYPES: dict[str, Any] = {"p": c_void_p, "s": c_size_t, "u": c_uint64, "": None}
 
 
@@ -57,7 +58,7 @@ def _open() -> Any:
     library.wasmtime_trap_new.argtypes = [c_char_p, c_size_t]
     # Called the most. Without declared arguments ctypes takes what it is given as it is: each
     # argument is a ctypes object of the right kind, made once (`function` below).
-    library.wasmtime_func_call_unchecked.argtypes = None
+    library.wasmtime_func_call_unchecked.argtypes = _AS_IT_IS
     return library
 
 
@@ -137,6 +138,8 @@ def _unpacker(linked: Linking, host: HostFunction) -> Callable[..., int | None]:
     source = (
         "def run(_env, _caller, raw, _count):\n"
         "    try:\n"
+        "        if gate.allowed is not None and name not in gate.allowed:\n"
+        "            raise gate.restricted(name)\n"
         f"        {store.format(args=', '.join(reads))}\n"
         "    except OutOfBounds:\n"
         f"        {'raw[0] = fault' if host.results else 'pass'}\n"
@@ -147,7 +150,7 @@ def _unpacker(linked: Linking, host: HostFunction) -> Callable[..., int | None]:
     )
     scope: dict[str, Any] = {
         "call": host.call, "fault": host.fault, "OutOfBounds": OutOfBounds, "linked": linked,
-        "refuse": _refuse, "signed": _signed}
+        "refuse": _refuse, "signed": _signed, "gate": host.gate, "name": host.name}
     exec(source, scope)
     made: Callable[..., int | None] = scope["run"]
     return made

@@ -85,6 +85,7 @@ class Linking:
         """The host function as wasmtime takes it."""
         kinds = [[_KIND[k]() for k in word] for word in (host.params, host.results)]
         call, fault, gives = host.call, host.fault, bool(host.results)
+        gate, name = host.gate, host.name
         narrow = [at for at, kind in enumerate(host.params) if kind == "i"]
 
         def run(*given: int) -> int | None:
@@ -93,6 +94,8 @@ class Linking:
             for at in narrow:
                 args[at] &= 0xFFFFFFFF
             try:
+                if gate.allowed is not None and name not in gate.allowed:
+                    raise gate.restricted(name)
                 answer = call(*args)
             except OutOfBounds:
                 answer = fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
@@ -19,7 +20,7 @@ from helpers.sandbox.errors import (
     RestrictedCall,
     StartFailed,
 )
-from helpers.sandbox.guest import GuestFn, HostFn, HostFunction, OutOfBounds, Trapped, Unlinkable
+from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped, Unlinkable
 
 if TYPE_CHECKING:
     from helpers.sandbox.host import Host
@@ -93,7 +94,7 @@ class Vm:
         self._armed = -1
         self._clock = compiled.clock
         self._plain = host.recorder is None
-        provided = {(f.module, f.name): self._guarded(f) for f in imports.functions(self)}
+        provided = {(f.module, f.name): self._watched(f) for f in imports.functions(self)}
         try:
             self.allowed = START_CALLS
             self.callback = "the start section"
@@ -298,21 +299,16 @@ class Vm:
         guest.write_u32(size_at, len(data))
         return 0
 
-    def _guarded(self, host: HostFunction) -> HostFunction:
+    def _watched(self, host: HostFunction) -> HostFunction:
         """The function behind the allow-lists of start and allocation, and seen by the trace."""
-        call, name, host_side = host.call, host.name, self.host
+        recorder = self.host.recorder
+        if recorder is None:
+            return replace(host, gate=self)
+        call, seen_by = host.call, recorder
         status = bool(host.results) and host.module == "env"
-        if host_side.recorder is None:
-            return HostFunction(host.module, name, host.params, host.results,
-                                self._refusing(host), host.fault)
 
-        def guarded(*args: int) -> int | None:
-            if self.allowed is not None and name not in self.allowed:
-                raise self._restricted(name)
-            recorder = host_side.recorder
-            if recorder is None:
-                return call(*args)
-            mark = recorder.enter_host(host, args, self)
+        def watched(*args: int) -> int | None:
+            mark = seen_by.enter_host(host, args, self)
             answer: int | None = None
             try:
                 answer = call(*args)
@@ -320,26 +316,13 @@ class Vm:
                 answer = host.fault
                 raise
             finally:
-                recorder.leave_host(mark, answer, status)
+                seen_by.leave_host(mark, answer, status)
             return answer
 
-        return HostFunction(host.module, name, host.params, host.results, guarded, host.fault)
+        return replace(host, call=watched, gate=self)
 
-    def _refusing(self, host: HostFunction) -> HostFn:
-        """The function behind the allow-lists alone, written out for its number of arguments."""
-        names = ", ".join(f"a{at}" for at in range(len(host.params)))
-        source = (
-            f"def guarded({names}):\n"
-            "    if vm.allowed is not None and name not in vm.allowed:\n"
-            "        raise vm._restricted(name)\n"
-            f"    return call({names})\n"
-        )
-        scope = {"vm": self, "name": host.name, "call": host.call}
-        exec(source, scope)
-        made: HostFn = scope["guarded"]  # type: ignore[assignment]
-        return made
-
-    def _restricted(self, name: str) -> RestrictedCall:
+    def restricted(self, name: str) -> RestrictedCall:
+        """What a call outside of the allow-list ends in."""
         when = "starts" if self.allowed is START_CALLS else "allocates memory"
         return RestrictedCall(
             callback=self.callback, message=self.complaint, frames=(), plugin=self.name,
