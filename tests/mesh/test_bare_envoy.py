@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import paths
+from helpers import paths, steps
 from helpers.bare_envoy import BareEnvoy, Chain, EnvoyEnded, NoAnswer, Reply, WasmFilter
+from helpers.bare_envoy.types import AnswerLike
 from helpers.errors import BadInput
 
 LOGGER = paths.plugins() / "prebuilt" / "header_logger.wasm"
@@ -136,6 +137,24 @@ def test_a_panic_is_a_503_and_envoy_says_where(envoy: BareEnvoy) -> None:
     seen = envoy.request(chain=4)
     assert (seen.status, seen.details, seen.upstream) == (503, "wasm_fail_stream", None)
     assert any("proxy_on_context_create failed" in line.text for line in seen.envoy)
+
+
+def test_what_a_plugin_asks_of_others_is_answered_and_shown() -> None:
+    plugin = WasmFilter(steps.build_plugin("callout"), {"cluster": "auth", "path": "/check"})
+    with BareEnvoy([Chain([plugin])], callout_clusters={"auth": Reply(204)}) as running:
+        seen = running.request()
+        assert seen.status == 200
+        assert [(c.cluster, c.message.get(":path")) for c in seen.callouts] == [
+            ("auth", b"/check")]
+        denied = running.request(callouts={"auth": Reply(403)})
+        assert (denied.status, denied.upstream) == (403, None)
+        # To a plugin a reset and a time-out are answers that Envoy makes up.
+        failures: list[tuple[AnswerLike, int]] = [(None, 503), ("timeout", 504)]
+        for answer, status in failures:
+            failed = running.request(callouts={"auth": answer})
+            assert any(f"auth answered {status}" in line.text for line in failed.logs)
+            assert failed.status == 503
+        assert running.request().status == 200
 
 
 def test_lines_of_the_start_are_told_by_thread(envoy: BareEnvoy) -> None:
