@@ -22,6 +22,7 @@ NAMES: dict[str, str] = {
     "inner-loop": "a minute",
     "logs": "half a minute",
     "filter": "three minutes",
+    "sandbox": "two minutes",
     "workbook": "the notebooks twice: up to ten minutes",
 }
 
@@ -74,13 +75,14 @@ def chosen(argv: Sequence[str]) -> list[str]:
 
 
 def _bench(name: str) -> Callable[[Callable[[str], None]], Measured]:
-    from helpers.bench import filter, inner_loop, logs, ready, workbook
+    from helpers.bench import filter, inner_loop, logs, ready, sandbox, workbook
 
     known: Mapping[str, Callable[[Callable[[str], None]], Measured]] = {
         "ready": lambda say: ready.bench(say=say),
         "inner-loop": lambda say: inner_loop.bench(say=say),
         "logs": lambda say: logs.bench(say=say),
         "filter": lambda say: filter.bench(say=say),
+        "sandbox": lambda say: sandbox.bench(say=say),
         "workbook": lambda say: workbook.bench(say=say),
     }
     return known[name]

@@ -191,7 +191,7 @@ class Measured:
         notes: what a reader must know to judge them.
     """
 
-    name: Literal["ready", "inner-loop", "logs", "workbook", "filter"]
+    name: Literal["ready", "inner-loop", "logs", "workbook", "filter", "sandbox"]
     title: str
     figures: tuple[Figure, ...]
     bars: Bars

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -80,11 +82,30 @@ def _passes(kind: Any) -> str:
     return ""
 
 
-@cache
+_forced: list[str] = []
+
+
+@contextmanager
+def taking(way: str) -> Iterator[None]:
+    """Within the block new sandboxes take this way ("fast" or "public"): to measure, to test."""
+    _forced.append(way)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
 def chosen() -> tuple[str, str]:
     """The way that is taken ("fast" or "public"), and why not the fast one if not."""
+    if _forced:
+        return _forced[-1], "asked for in this process"
     if os.environ.get(VARIABLE) == "public":
         return "public", f"{VARIABLE}=public asks for it"
+    return _tried()
+
+
+@cache
+def _tried() -> tuple[str, str]:
     try:
         from helpers.sandbox import guest_fast
 
