@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import wasmtime
@@ -170,10 +169,10 @@ class Handle:
         self.configuration = config_bytes(plugin.plugin_config)
         self.environment = dict(plugin.env)
         self.policy = plugin.fail_policy
-        self.key: VmKey = (plugin.vm_id, hashlib.sha256(data).hexdigest(),
+        self.key: VmKey = (plugin.vm_id, self.info.sha256,
                            config_bytes(plugin.vm_config, "vm_config"))
         try:
-            self.code = compiled.module(data, on_disk=cache)
+            self.code = compiled.module(data, self.info.sha256, on_disk=cache)
         except wasmtime.WasmtimeError as error:
             words = " ".join(str(error).split())
             raise BadModule(

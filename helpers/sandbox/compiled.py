@@ -19,6 +19,7 @@ TICK = 0.01
 #: As Envoy's V8: 1 MiB is not enough for a debug build.
 _STACK = 1024 * 1024
 _KEPT = 32
+_DIGEST = 32
 _WITHOUT = ("gc", "function_references", "exceptions", "stack_switching", "memory64",
             "multi_memory", "custom_page_sizes")
 
@@ -50,18 +51,18 @@ def cache_folder() -> Path:
     return paths.HOME / "sandbox-cache"
 
 
-def module(data: bytes, *, on_disk: bool = True) -> wasmtime.Module:
+def module(data: bytes, digest: str, *, on_disk: bool = True) -> wasmtime.Module:
     """The compiled module of these bytes.
 
     Args:
         data: a core Wasm module, in binary.
+        digest: the SHA-256 of `data`, in hex.
         on_disk: keep the result in `cache_folder()` for the next process.
 
     Raises:
         wasmtime.WasmtimeError: the bytes do not validate, or a function on the border takes
             or gives a vector.
     """
-    digest = hashlib.sha256(data).hexdigest()
     with _lock:
         found = _memory.get(digest)
         if found is not None:
@@ -90,6 +91,11 @@ def forget() -> None:
         _memory.clear()
 
 
+def _digest(code: bytes) -> bytes:
+    # Against damage, not against an enemy, who could write here as well: the fastest will do.
+    return hashlib.blake2b(code, digest_size=_DIGEST).digest()
+
+
 def _from_disk(file: Path) -> wasmtime.Module | None:
     try:
         stored = file.read_bytes()
@@ -97,8 +103,8 @@ def _from_disk(file: Path) -> wasmtime.Module | None:
         return None
     # What is deserialised is run as machine code: a damaged file must not get that far.
     # It lies in the workbook's own folder, as private as the virtual environment beside it.
-    digest, code = stored[:32], stored[32:]
-    if hashlib.sha256(code).digest() != digest:
+    digest, code = stored[:_DIGEST], stored[_DIGEST:]
+    if _digest(code) != digest:
         return None
     try:
         return wasmtime.Module.deserialize(engine(), code)
@@ -109,7 +115,7 @@ def _from_disk(file: Path) -> wasmtime.Module | None:
 def _to_disk(file: Path, code: bytes) -> None:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.write_atomic(file, hashlib.sha256(code).digest() + code)
+        files.write_atomic(file, _digest(code) + code)
         kept = sorted(file.parent.iterdir(), key=lambda f: f.stat().st_mtime)
         for old in kept[:-64]:
             old.unlink(missing_ok=True)

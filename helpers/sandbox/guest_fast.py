@@ -15,6 +15,7 @@ import ctypes
 import struct
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_char_p, c_size_t, c_uint32, c_uint64, c_void_p
+from functools import cache
 from typing import Any
 
 import wasmtime
@@ -22,7 +23,7 @@ from wasmtime import _ffi as ffi
 
 from helpers.sandbox import compiled
 from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped
-from helpers.sandbox.guest_public import Linking, explain
+from helpers.sandbox.guest_public import Linking, explain, shape_of
 
 #: Bytes of one value in the buffer of a call (wasmtime/val.h, wasmtime_val_raw).
 _VALUE = 16
@@ -107,8 +108,7 @@ def library() -> Any:
 
 class _FastLinking(Linking):
     def extern(self, host: HostFunction) -> wasmtime.Func:
-        kinds = [[_wasm_type(k) for k in word] for word in (host.params, host.results)]
-        shape = wasmtime.FuncType(*kinds)
+        shape = shape_of(host.params, host.results)
         callback = _CALLBACK(_unpacker(self, host))
         self.callbacks.append(callback)
         func = ffi.wasmtime_func_t()
@@ -123,36 +123,59 @@ class _FastLinking(Linking):
         super().__init__(*args)
 
 
-def _wasm_type(letter: str) -> wasmtime.ValType:
-    return wasmtime.ValType.i32() if letter == "i" else wasmtime.ValType.i64()
-
-
 def _unpacker(linked: Linking, host: HostFunction) -> Callable[..., int | None]:
     """The function that C calls: numbers out of the buffer, the answer back into it."""
-    # Written out for each number of arguments: a loop here costs more than the call itself.
+    made: Callable[..., int | None] = _unpacker_for(host.params, bool(host.results))(
+        host.call, host.fault, host.gate, host.name, linked)
+    return made
+
+
+@cache
+def _unpacker_for(params: str, gives: bool) -> Callable[..., Any]:
+    # Written out for each signature: a loop over the arguments costs more than the call itself.
     reads = []
-    for at, kind in enumerate(host.params):
+    for at, kind in enumerate(params):
         low = f"raw[{at * 4}]"
         reads.append(low if kind == "i" else f"signed({low} | raw[{at * 4 + 1}] << 32)")
-    store = "raw[0] = call({args}) & 4294967295" if host.results else "call({args})"
+    called = f"call({', '.join(reads)})"
     source = (
-        "def run(_env, _caller, raw, _count):\n"
-        "    try:\n"
-        "        if gate.allowed is not None and name not in gate.allowed:\n"
-        "            raise gate.restricted(name)\n"
-        f"        {store.format(args=', '.join(reads))}\n"
-        "    except OutOfBounds:\n"
-        f"        {'raw[0] = fault' if host.results else 'pass'}\n"
-        "    except BaseException as error:\n"
-        "        linked.pending = error\n"
-        "        return refuse()\n"
-        "    return None\n"
+        "def make(call, fault, gate, name, linked):\n"
+        "    def run(_env, _caller, raw, _count):\n"
+        "        try:\n"
+        "            if gate.allowed is not None and name not in gate.allowed:\n"
+        "                raise gate.restricted(name)\n"
+        f"            {f'raw[0] = {called} & 4294967295' if gives else called}\n"
+        "        except OutOfBounds:\n"
+        f"            {'raw[0] = fault' if gives else 'pass'}\n"
+        "        except BaseException as error:\n"
+        "            linked.pending = error\n"
+        "            return refuse()\n"
+        "        return None\n"
+        "    return run\n"
     )
-    scope: dict[str, Any] = {
-        "call": host.call, "fault": host.fault, "OutOfBounds": OutOfBounds, "linked": linked,
-        "refuse": _refuse, "signed": _signed, "gate": host.gate, "name": host.name}
+    scope: dict[str, Any] = {"OutOfBounds": OutOfBounds, "refuse": _refuse, "signed": _signed}
     exec(source, scope)
-    made: Callable[..., int | None] = scope["run"]
+    made: Callable[..., Any] = scope["make"]
+    return made
+
+
+@cache
+def _caller_for(params: int, gives: bool) -> Callable[..., Any]:
+    names = ", ".join(f"a{at}" for at in range(params))
+    stores = "".join(f"        buffer[{at * 2}] = a{at}\n" for at in range(params))
+    source = (
+        "def make(call, context, func, buffer, address, count, trap, trap_at, failed, alive):\n"
+        f"    def run({names}):\n{stores}"
+        "        error = call(context, func, address, count, trap_at)\n"
+        "        if error or trap:\n"
+        "            failed(error, trap)\n"
+        f"        return {'buffer[0] & 4294967295' if gives else '0'}\n"
+        "    run.alive = alive\n"
+        "    return run\n"
+    )
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    made: Callable[..., Any] = scope["make"]
     return made
 
 
@@ -202,25 +225,12 @@ class FastGuest:
         count = max(len(params), len(results), 1)
         buffer = (c_uint64 * (count * 2))()
         trap = c_void_p()
-        names = [f"a{i}" for i in range(len(params))]
-        lines = "".join(f"    buffer[{i * 2}] = a{i}\n" for i in range(len(params)))
-        source = (
-            f"def run({', '.join(names)}):\n{lines}"
-            "    error = call(context, func, address, count, trap_at)\n"
-            "    if error or trap:\n"
-            "        failed(error, trap)\n"
-            f"    return {'buffer[0] & 4294967295' if results else '0'}\n"
-        )
-        scope: dict[str, Any] = {
-            "call": library().wasmtime_func_call_unchecked, "context": self._context,
-            "func": c_void_p(ctypes.addressof(func)), "buffer": buffer,
-            "address": c_void_p(ctypes.addressof(buffer)), "count": c_size_t(count),
-            "trap": trap, "trap_at": c_void_p(ctypes.addressof(trap)), "failed": self._failed,
+        made: GuestFn = _caller_for(len(params), bool(results))(
+            library().wasmtime_func_call_unchecked, self._context,
+            c_void_p(ctypes.addressof(func)), buffer, c_void_p(ctypes.addressof(buffer)),
+            c_size_t(count), trap, c_void_p(ctypes.addressof(trap)), self._failed,
             # What is only an address to C must live as long as the function does.
-            "alive": (func, self),
-        }
-        exec(source, scope)
-        made: GuestFn = scope["run"]
+            (func, self))
         return made
 
     def _failed(self, error: int | None, trap: c_void_p) -> None:

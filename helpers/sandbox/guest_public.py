@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import wasmtime
@@ -20,6 +21,12 @@ _U64 = struct.Struct("<Q")
 def letters(types: Sequence[Any]) -> str:
     """A signature as letters; what is neither i32 nor i64 becomes "?"."""
     return "".join(_LETTER.get(str(one), "?") for one in types)
+
+
+@cache
+def shape_of(params: str, results: str) -> wasmtime.FuncType:
+    """A signature as wasmtime has it."""
+    return wasmtime.FuncType([_KIND[k]() for k in params], [_KIND[k]() for k in results])
 
 
 def explain(trap: wasmtime.Trap) -> Trapped:
@@ -83,7 +90,6 @@ class Linking:
 
     def extern(self, host: HostFunction) -> wasmtime.Func:
         """The host function as wasmtime takes it."""
-        kinds = [[_KIND[k]() for k in word] for word in (host.params, host.results)]
         call, fault, gives = host.call, host.fault, bool(host.results)
         gate, name = host.gate, host.name
         narrow = [at for at, kind in enumerate(host.params) if kind == "i"]
@@ -107,7 +113,7 @@ class Linking:
             answer = int(answer or 0) & 0xFFFFFFFF
             return answer - (1 << 32) if answer >= 1 << 31 else answer
 
-        return wasmtime.Func(self.store, wasmtime.FuncType(*kinds), run)
+        return wasmtime.Func(self.store, shape_of(host.params, host.results), run)
 
     def raise_pending(self) -> None:
         """Raise what a host function raised under the guest, if anything."""

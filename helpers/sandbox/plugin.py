@@ -90,9 +90,8 @@ class Plugin:
             info = modules.inspect_bytes(data, Path(f"{self.name}.wasm"))
         else:
             file = Path(self.module)
-            modules.inspect(file)  # its errors speak of the file
+            info = modules.inspect(file)
             data = file.read_bytes()
-            info = modules.inspect_bytes(data, file)
         if not info.abi:
             raise BadModule(
                 f"{info.path.name} has no mark of a proxy-wasm version",

@@ -94,7 +94,9 @@ class Vm:
         self._armed = -1
         self._clock = compiled.clock
         self._plain = host.recorder is None
-        provided = {(f.module, f.name): self._watched(f) for f in imports.functions(self)}
+        wanted = {(one.module, one.name) for one in info.imports}
+        provided = {(one.module, one.name): self._watched(one)
+                    for one in imports.functions(self) if (one.module, one.name) in wanted}
         try:
             self.allowed = START_CALLS
             self.callback = "the start section"
