@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,12 @@ def inspect(path: str | Path) -> ModuleInfo:
     file = Path(path)
     shown = paths.shown(file)
     try:
-        size = file.stat().st_size
+        about = file.stat()
+        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+            # A pipe would be waited for, and /dev/zero read for ever.
+            raise BadModule(f"{shown} is no regular file", cause="a module is one file on disk",
+                            fix="give the .wasm file that cargo built")
+        size = about.st_size
         if size > MOST_BYTES:
             raise BadModule(f"{shown} has {size:,} bytes", cause="no plugin is that large",
                             fix="give the .wasm file that cargo built")

@@ -71,12 +71,13 @@ class Vms:
         vm = Vm(self.host, handle.code, handle.info, vm_id=handle.key[0],
                 configuration=handle.key[2], environment=handle.environment,
                 plugin=handle.name)
+        self._vms[handle.key] = vm
         try:
             vm.start()
         except BaseException:
+            del self._vms[handle.key]
             vm.close()
             raise
-        self._vms[handle.key] = vm
         return vm
 
     def _configure(self, handle: Handle, vm: Vm) -> Context:
@@ -135,18 +136,24 @@ class Vms:
 
     def close(self) -> None:
         """End all plugins in order (done, delete), then their VMs."""
-        for root in list(self._roots.values()):
-            if root.vm.failed is None:
+        try:
+            for root in list(self._roots.values()):
+                if root.tick is not None:
+                    root.tick.cancel()
                 if root.vm.call("proxy_on_done", root, root.id) == 0:
                     root.done_pending = True
                 else:
                     root.vm.call("proxy_on_delete", root, root.id)
-            if root.tick is not None:
-                root.tick.cancel()
-        self._roots.clear()
-        for vm in self._vms.values():
-            vm.close()
-        self._vms.clear()
+        finally:
+            # Also when a function that the caller gave raised under one of them.
+            self._roots.clear()
+            for vm in self._vms.values():
+                vm.close()
+            self._vms.clear()
+
+    def running(self) -> list[Vm]:
+        """The VMs whose guest is on the stack now: one at most, and none between callbacks."""
+        return [vm for vm in self._vms.values() if vm.runs]
 
 
 class Handle:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 
 Work = Callable[[], None]
+_FEW = 64
 
 
 class Timer:
@@ -33,10 +34,16 @@ class Clock:
     def __init__(self, now: int) -> None:
         self.now = now
         self._due: list[tuple[int, int, Timer]] = []
+        self._sweep_at = _FEW
         self._number = itertools.count()
 
     def after(self, nanoseconds: int, work: Work) -> Timer:
         """Do `work` when the clock has moved on so far."""
+        if len(self._due) >= self._sweep_at:
+            # What was cancelled goes, or a million answered calls would leave their timeouts.
+            self._due = [due for due in self._due if due[2].work is not None]
+            heapq.heapify(self._due)
+            self._sweep_at = max(_FEW, 2 * len(self._due))
         timer = Timer(self.now + nanoseconds, work)
         heapq.heappush(self._due, (timer.at, next(self._number), timer))
         return timer

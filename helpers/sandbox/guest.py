@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 HostFn = Callable[..., int | None]
 GuestFn = Callable[..., int]
@@ -109,5 +109,31 @@ class Guest(Protocol):
     def memory_bytes(self) -> int:
         """How much memory the guest has now, in bytes."""
 
+    def signature(self, name: str) -> tuple[str, str] | None:
+        """Parameters and results of the exported function `name`, "?" for what is no integer."""
+
+    def interrupt(self, error: BaseException) -> None:
+        """Stop the guest, which runs now: its function raises `error` in place of a trap."""
+
     def close(self) -> None:
         """Give the instance and its memory back."""
+
+
+class Unborn:
+    """What stands for the guest until it is there: without memory, with nothing to call."""
+
+    memory_bytes = 0
+
+    def _nothing(self, *_given: object) -> Any:
+        raise OutOfBounds
+
+    function = arm = read = write = read_u32 = write_u32 = write_u64 = _nothing
+
+    def signature(self, name: str) -> tuple[str, str] | None:
+        """It exports nothing."""
+
+    def interrupt(self, error: BaseException) -> None:
+        """The start section runs to its deadline."""
+
+    def close(self) -> None:
+        """Nothing to give back."""

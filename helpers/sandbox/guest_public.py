@@ -124,12 +124,22 @@ class Linking:
     def export(self, name: str, params: str, results: str) -> wasmtime.Func | None:
         """The export, when it is a function of that signature."""
         found = self.exports.get(name)
+        if not isinstance(found, wasmtime.Func) or self.signature(name) != (params, results):
+            return None
+        return found
+
+    def signature(self, name: str) -> tuple[str, str] | None:
+        """Parameters and results of an exported function, None when there is none."""
+        found = self.exports.get(name)
         if not isinstance(found, wasmtime.Func):
             return None
         kind = found.type(self.store)
-        if (letters(kind.params), letters(kind.results)) != (params, results):
-            return None
-        return found
+        return letters(kind.params), letters(kind.results)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Stop the guest at its next step; `error` is raised behind it."""
+        self.pending = self.pending or error
+        self.store.set_epoch_deadline(0)
 
 
 class PublicGuest:
@@ -165,6 +175,12 @@ class PublicGuest:
             return int(answer or 0) & 0xFFFFFFFF
 
         return call
+
+    def signature(self, name: str) -> tuple[str, str] | None:
+        return self._linked.signature(name)
+
+    def interrupt(self, error: BaseException) -> None:
+        self._linked.interrupt(error)
 
     def arm(self, ticks: int) -> None:
         self._store.set_epoch_deadline(ticks)

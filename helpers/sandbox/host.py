@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,22 +32,21 @@ _MOST_LINE = 1024 * 1024
 MOST_LINES = 100_000
 KEPT_LINES = 10_000
 MOST_NOTES = 1_000
-#: Posted work in one go: a queue whose reader fills it again would never end.
-MOST_POSTS = 10_000
+MOST_LOG_BYTES = 64 * 1024 * 1024
+_LONG_LINE = 1024
+_MOST_NOTE = 600
+_MOST_UNIMPLEMENTED = 100
+#: What happens in one call of the sandbox: a queue whose reader fills it again, or a tick that
+#: asks for the next at once, would never end. And the seconds that it may take.
+MOST_EVENTS = 100_000
+MOST_SECONDS = 60.0
+#: Events that wait, and callouts under way, with the bytes that they carry.
+MOST_POSTS = 200_000
+MOST_CALLS = 10_000
+MOST_CALL_BYTES = 64 * 1024 * 1024
 _BROKEN_CONNECTION = 11
 _MILLISECOND = 1_000_000
 Line = tuple[int, bytes, str, str]
-
-
-def _made_up(status: int, words: str) -> Reply:
-    return Reply(status, {"content-length": str(len(words)), "content-type": "text/plain"}, words)
-
-
-# What Envoy's own client says in the place of a service (source/common/router/router.cc), as
-# tried with Envoy 1.40: to a plugin these are answers, not failures.
-_HUNG_UP = _made_up(503, "upstream connect error or disconnect/reset before headers. "
-                    "reset reason: remote reset")
-_TOO_LATE = _made_up(504, "upstream request timeout")
 
 
 class Host:
@@ -73,8 +73,15 @@ class Host:
         self.lines: deque[Line] = deque(maxlen=KEPT_LINES)
         self.panics: list[GuestPanic] = []
         self.waiting: dict[int, Context] = {}
+        self.notes: deque[str] = deque(maxlen=MOST_NOTES)
+        #: Events that may still happen in this call of the sandbox, and until when (a reading
+        #: of perf_counter; 0 until it matters).
+        self.left = MOST_EVENTS
+        self.until = 0.0
         self._posts: deque[Callable[[], None]] = deque()
         self._call = 0
+        self._call_bytes: dict[int, int] = {}
+        self._long_lines = 0
 
     # -- notes ---------------------------------------------------------------------------
 
@@ -95,19 +102,41 @@ class Host:
         if len(where.logs) >= MOST_LINES:
             self.diagnose(f"more than {MOST_LINES:,} log lines in one exchange: the rest is lost")
             return
+        if len(data) > _LONG_LINE and not self._room_for(len(data)):
+            return
         where.logs.append(line)
         self.lines.append(line)
+
+    def _room_for(self, size: int) -> bool:
+        """Whether a long line is kept: they may have so many bytes in all that is kept."""
+        if self._long_lines + size > MOST_LOG_BYTES:
+            kept = sum(len(line[1]) for line in self.happenings.logs if len(line[1]) > _LONG_LINE)
+            if kept + size > MOST_LOG_BYTES:
+                self.diagnose(f"more than {MOST_LOG_BYTES:,} bytes of long log lines: the rest "
+                              "is lost")
+                return False
+            # The lines of earlier exchanges made it full: the sandbox keeps short ones of them.
+            short = [line for line in self.lines if len(line[1]) <= _LONG_LINE]
+            self.lines.clear()
+            self.lines.extend(short)
+            self._long_lines = kept
+        self._long_lines += size
+        return True
 
     def diagnose(self, text: str) -> None:
         """Note something that Envoy does silently and a plugin author wants to know."""
         notes = self.happenings.of("diagnostics")
         if len(notes) < MOST_NOTES and (not notes or notes[-1] != text):
-            notes.append(text)
+            text = text if len(text) <= _MOST_NOTE else f"{text[:_MOST_NOTE]}…"
+            if text not in notes[-3:]:
+                notes.append(text)
+                self.notes.append(text)
 
     def note_unimplemented(self, name: str) -> None:
         """Note something that the sandbox does not carry out."""
-        if name not in self.happenings.of("unimplemented"):
-            self.happenings.of("unimplemented").append(name)
+        noted = self.happenings.of("unimplemented")
+        if len(noted) < _MOST_UNIMPLEMENTED and name not in noted:
+            noted.append(name)
 
     def unimplemented(self, name: str) -> int:
         """Note it, and the status that the guest gets."""
@@ -125,7 +154,7 @@ class Host:
                 context.tick.cancel()
         for number, root in list(self.waiting.items()):
             if root.vm is vm:
-                del self.waiting[number]
+                self._forget_call(number)
 
     # -- things to do ----------------------------------------------------------------------
 
@@ -135,21 +164,36 @@ class Host:
 
     def run_posts(self) -> None:
         """Do all that was posted, and what it posts in turn."""
-        for _ in range(MOST_POSTS):
-            if not self._posts:
+        while self._posts:
+            if self.spent():
+                self.diagnose(f"{len(self._posts):,} events wait and are not done: this call of "
+                              f"the sandbox had {MOST_EVENTS:,}, or took {MOST_SECONDS:g} seconds")
                 return
             self._posts.popleft()()
-        self.diagnose(f"{MOST_POSTS:,} events in one go, and still more: the rest waits")
+
+    def spent(self) -> bool:
+        """Count one event more; whether it is one too many for this call of the sandbox."""
+        left = self.left = self.left - 1
+        if left & 7:
+            return left < 0
+        now = time.perf_counter()
+        if not self.until:
+            self.until = now + MOST_SECONDS
+        elif now > self.until:
+            self.left = -1
+        return self.left < 0
 
     def advance(self, until: int) -> None:
         """Move the clock to `until`, doing what is due on the way."""
         self.run_posts()
-        for _ in range(MOST_POSTS * 10):
+        while not self.spent():
             if not self.clock.step(until):
                 self.clock.now = max(self.clock.now, until)
                 return
             self.run_posts()
-        self.diagnose("ticks without end: the clock stands before the moment that was asked for")
+        self.diagnose(f"{MOST_EVENTS:,} events in one advance(), or {MOST_SECONDS:g} seconds of "
+                      "them: the clock stands before the moment that was asked for, by "
+                      f"{(until - self.clock.now) / 1e9:g} seconds")
 
     def set_tick(self, root: Context, milliseconds: int) -> int:
         """(Re)start a plugin's timer; 0 stops it."""
@@ -172,14 +216,17 @@ class Host:
 
         root.tick = self.clock.after(root.tick_period * _MILLISECOND, fire)
 
-    def post_queue_ready(self, queue: Queue) -> None:
-        """Tell the queue's owner of one item more."""
+    def post_queue_ready(self, queue: Queue) -> bool:
+        """Tell the queue's owner of one item more; False when too much waits already."""
+        if len(self._posts) >= MOST_POSTS:
+            return False
         owner: Context = queue.owner
 
         def tell() -> None:
             owner.vm.call("proxy_on_queue_ready", owner, owner.id, queue.number)
 
         self.post(tell)
+        return True
 
     def delete_root(self, root: Context) -> None:
         """A root that waited for `proxy_done` goes."""
@@ -189,15 +236,31 @@ class Host:
     # -- callouts --------------------------------------------------------------------------
 
     def begin_call(self, context: Context, cluster: str, headers: HeaderMap, body: bytes,
-                   trailers: list[Pair], timeout: int) -> int:
-        """Send an HTTP call; its answer comes to the root later. The call's id."""
+                   trailers: list[Pair], timeout: int) -> int | None:
+        """Send an HTTP call; its answer comes to the root later. The call's id.
+
+        None when too many are under way, or carry too much.
+        """
+        size = len(body) + headers.size()
+        if (len(self.waiting) >= MOST_CALLS or len(self._posts) >= MOST_POSTS
+                or size + sum(self._call_bytes.values()) > MOST_CALL_BYTES):
+            self.diagnose(f"proxy_http_call: {len(self.waiting):,} calls are under way, and this "
+                          "one is too much: Envoy, too, has circuit breakers")
+            return None
         self._call += 4  # Envoy keeps the kind of call in the two low bits
         number, root = self._call, context.root
         made = Callout(cluster, Headers(headers.pairs), body, Headers(trailers) if trailers
                        else None, timeout / 1000, context.plugin.name)
         self.waiting[number] = root
+        if size > _LONG_LINE:
+            self._call_bytes[number] = size
         stream = context.stream
-        (stream.happenings if stream is not None else self.happenings).of("callouts").append(made)
+        noted = (stream.happenings if stream is not None else self.happenings).of("callouts")
+        if len(noted) < MOST_CALLS and (size <= _LONG_LINE or size + sum(
+                len(one.body) for one in noted) <= MOST_CALL_BYTES):
+            noted.append(made)
+        else:
+            self.diagnose("so many callouts in one exchange that it does not keep them all")
         self.post(lambda: self._ask(number, made))
         return number
 
@@ -207,24 +270,23 @@ class Host:
             try:
                 answer = answer(made)
             except Exception as error:
-                self.waiting.pop(number, None)
+                self._forget_call(number)
                 raise HostCallFailed(
                     f"the function for cluster {made.cluster!r} raised "
                     f"{type(error).__name__}: {error}",
                     cause="it answers the plugin's callout in place of a service",
                     fix="let it return a Reply, or None for a call that fails") from error
         if answer is not None and not isinstance(answer, Reply):
-            self.waiting.pop(number, None)
+            self._forget_call(number)
             raise HostCallFailed(
                 f"cluster {made.cluster!r} answered {type(answer).__name__}",
                 cause="an answer is a Reply, or None for a call that fails",
                 fix='callouts={"auth": Reply(status=200)}')
         limit: Timer | None = None
         if made.timeout:
-            late = None if self.spec else _TOO_LATE
-            limit = self.clock.after(int(made.timeout * 1e9), lambda: self._answer(number, late))
+            limit = self.clock.after(int(made.timeout * 1e9), lambda: self._answer(number, None))
         if answer is None:
-            self._answer(number, None if self.spec else _HUNG_UP)
+            self._answer(number, None)
         elif answer.delay <= 0:
             self._answer(number, answer)
         elif answer.delay != float("inf"):
@@ -233,12 +295,17 @@ class Host:
         if limit is not None and number not in self.waiting:
             limit.cancel()
 
+    def _forget_call(self, number: int) -> Context | None:
+        """It is not under way any more; who made it, if it was."""
+        self._call_bytes.pop(number, None)
+        return self.waiting.pop(number, None)
+
     def _answer(self, number: int, answer: Reply | None) -> None:
-        root = self.waiting.pop(number, None)
+        root = self._forget_call(number)
         if root is None or root.vm.failed is not None:
             return  # answered before, or nobody is left to hear it
         count = size = trailing = 0
-        if answer is None or answer.cut:
+        if answer is None:
             root.call_status = (_BROKEN_CONNECTION, b"reset")
         else:
             found, pieces, tail = answer.read()
@@ -277,10 +344,8 @@ class Host:
         plugin = context.plugin
         if name in ("request", "response") and context.stream is not None:
             return getattr(properties, name)(context)
-        if name == "node" and not self.spec:
-            return None  # Envoy 1.40 knows it as xds.node only
         return {
             "plugin_name": plugin.name, "plugin_root_id": plugin.root_id,
-            "plugin_vm_id": context.vm.vm_id, "node": self.node, "xds": {"node": self.node},
+            "plugin_vm_id": context.vm.vm_id, "node": self.node,
         }.get(name)
 

@@ -87,11 +87,21 @@ class Plugin:
         """
         if isinstance(self.module, bytes):
             data = self.module
+            if len(data) > modules.MOST_BYTES:
+                raise BadModule(f"the module has {len(data):,} bytes",
+                                cause="no plugin is that large",
+                                fix="give the .wasm file that cargo built")
             info = modules.inspect_bytes(data, Path(f"{self.name}.wasm"))
         else:
             file = Path(self.module)
             info = modules.inspect(file)
-            data = file.read_bytes()
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                raise BadModule(f"{file.name} cannot be read any more", cause=str(error),
+                                fix="let the build end first") from None
+            if len(data) != info.size:  # it was written in between
+                info = modules.inspect_bytes(data, file)
         if not info.abi:
             raise BadModule(
                 f"{info.path.name} has no mark of a proxy-wasm version",

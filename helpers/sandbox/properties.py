@@ -54,7 +54,7 @@ def walk(value: Any, segments: Sequence[str]) -> Any:
     for segment in segments:
         if isinstance(value, Mapping):
             value = value.get(segment)
-        elif isinstance(value, (list, tuple)) and segment.isdecimal():
+        elif isinstance(value, (list, tuple)) and segment.isdecimal() and len(segment) < 10:
             number = int(segment)
             value = value[number] if number < len(value) else None
         else:

@@ -122,10 +122,7 @@ class Reply:
         headers: a mapping or pairs.
         body: bytes or text, or a list of them: a chunk each.
         trailers: a mapping or pairs; None for none.
-        delay: seconds on the sandbox's clock until it comes; behind the plugin's own time Envoy
-            answers 504 (callouts only).
-        cut: it breaks off behind its headers: the plugin is told of a failure, without headers
-            (callouts only).
+        delay: seconds on the sandbox's clock until it comes (callouts only).
 
     Raises:
         BadInput: a value is of another kind.
@@ -136,12 +133,15 @@ class Reply:
     body: bytes | str | Sequence[bytes | str] = b""
     trailers: Given = None
     delay: float = 0.0
-    cut: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.status, int) or not 100 <= self.status <= 999:
             raise BadInput(f"status={self.status!r} is no HTTP status",
                            cause="it is a whole number from 100 to 999", fix="status=200")
+        if not isinstance(self.delay, (int, float)) or not self.delay >= 0:
+            raise BadInput(f"delay={self.delay!r} is no time",
+                           cause="it is seconds from 0 on; float('inf') is an answer that never "
+                           "comes", fix="delay=0.2")
         found = ResponseHeaders([(b":status", b"%d" % self.status), *given_pairs(self.headers)])
         trailers = ResponseTrailers(given_pairs(self.trailers, "trailers"))
         object.__setattr__(self, "_read", (found.pairs, chunks(self.body), trailers.pairs))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from helpers.errors import BadInput
 from helpers.sandbox.chain import Handle, Vms, lines
 from helpers.sandbox.clock import Clock
-from helpers.sandbox.errors import GuestPanic, SandboxClosed, SandboxMisuse
+from helpers.sandbox.errors import GuestPanic, HostCallFailed, SandboxClosed, SandboxMisuse
 from helpers.sandbox.exchange import Exchange
 from helpers.sandbox.headers import Given, as_bytes, given_pairs, request_map
-from helpers.sandbox.host import Host
+from helpers.sandbox.host import MOST_EVENTS, Host
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.plugin import Config, Plugin
 from helpers.sandbox.records import (
@@ -35,6 +35,9 @@ from helpers.sandbox.trace import Recorder
 PROTOCOLS = ("HTTP/1.1", "HTTP/2")
 _OK = Reply()
 _MEMORY = 256 * 1024 * 1024
+_PAGE, _MOST_MEMORY = 64 * 1024, 4 * 1024 * 1024 * 1024
+_MAIN = threading.main_thread().ident
+_T = TypeVar("_T")
 
 
 class Sandbox:
@@ -50,7 +53,7 @@ class Sandbox:
         mode: "envoy", or "spec" where the specification differs.
         log_level: lines below it are dropped, as Envoy's wasm logger drops them.
         callouts: answers to `proxy_http_call` by cluster: a Reply, a function that takes a
-            Callout and gives one, or None for a service that hangs up: Envoy answers 503 then.
+            Callout and gives one, or None for a call that fails.
         foreign: foreign functions by name; each takes and gives bytes.
         now: the clock's first moment, in seconds since the epoch; it stands until `advance`.
         deadline: seconds that one callback may run.
@@ -82,6 +85,14 @@ class Sandbox:
         if not 0 < deadline <= 3600:
             raise BadInput(f"deadline={deadline!r} is no time",
                            cause="it is seconds, above 0 and at most 3600", fix="deadline=1.0")
+        if not isinstance(memory_limit, int) or not _PAGE <= memory_limit <= _MOST_MEMORY:
+            raise BadInput(f"memory_limit={memory_limit!r} is no size",
+                           cause=f"it is bytes, from {_PAGE:,} (a page) to {_MOST_MEMORY:,}",
+                           fix=f"memory_limit={_MEMORY:_}")
+        begin = time.time() if now is None else now
+        if not 0 <= begin < 2**33:
+            raise BadInput(f"now={now!r} is no time", cause="it is seconds since the epoch, as "
+                           "time.time() gives them", fix="now=0")
         if isinstance(module, (str, Path, bytes)):
             chain = [Plugin(module, plugin_config, name, root_id, vm_id, vm_config, env or {},
                             fail_policy)]
@@ -93,9 +104,11 @@ class Sandbox:
                            fix='Sandbox([Plugin("one.wasm"), Plugin("two.wasm")])')
         self._lock = threading.Lock()
         self._owner = 0
+        self._hook: Callable[[Any], Any] | None = None
+        self._lost_error: BaseException | None = None
         self._closed = False
         self.host = Host(
-            clock=Clock(int((time.time() if now is None else now) * 1e9)), deadline=deadline,
+            clock=Clock(int(begin * 1e9)), deadline=deadline,
             memory_limit=memory_limit, log_level=(*LEVELS, "off").index(level),
             callouts=callouts or {}, foreign=foreign or {}, given=properties or {},
             node={"id": "sandbox", "cluster": "sandbox", "metadata": dict(node_metadata or {})},
@@ -105,15 +118,17 @@ class Sandbox:
         self._vms = Vms(self.host)
         self._request_id = 0
         try:
-            with self._alone():
-                self._handles = [Handle(one, self._vms, cache=cache) for one in chain]
-                self.host.run_posts()
+            self._alone(lambda: self._load(chain, cache))
         except BaseException as error:
             self._vms.close()
             self._closed = True
             if hasattr(error, "what"):
                 error.logs = self.logs  # type: ignore[attr-defined]
             raise
+
+    def _load(self, chain: Sequence[Plugin], cache: bool) -> None:
+        self._handles = [Handle(one, self._vms, cache=cache) for one in chain]
+        self.host.run_posts()
 
     def request(
         self, method: str = "GET", path: str = "/", headers: Given = None,
@@ -136,17 +151,27 @@ class Sandbox:
             SandboxClosed, SandboxMisuse, BadInput; HostCallFailed: a function that you gave
             raised.
         """
-        self._enter()
-        try:
-            stream = self._stream(method, path, headers, authority, scheme, protocol, upstream,
-                                  add_headers)
-            if body or trailers:
-                self._send(stream, chunks(body), given_pairs(trailers, "trailers"))
-            else:
-                stream.decode.headers(0, True)
-            self._drive(stream)
-        finally:
-            self._leave()
+        self._refuse_entry()
+        with self._lock:
+            try:
+                self._begin()
+                stream = self._stream(method, path, headers, authority, scheme, protocol,
+                                      upstream, add_headers)
+                if body or trailers:
+                    self._send(stream, chunks(body), given_pairs(trailers, "trailers"))
+                else:
+                    stream.decode.headers(0, True)
+                self._drive(stream)
+            except HostCallFailed:
+                stream.disconnect()  # nobody will ever go on with it
+                self.host.run_posts()
+                raise
+            finally:
+                self._owner = 0
+                if self._hook is not None:
+                    sys.unraisablehook, self._hook = self._hook, None
+        if self._lost_error is not None:
+            self._raise_lost()
         return Exchange(stream)
 
     def start(
@@ -155,9 +180,8 @@ class Sandbox:
         protocol: str = "HTTP/2", add_headers: bool = True,
     ) -> Steps:
         """A request that is sent piece by piece; see Steps. Nothing is sent yet."""
-        with self._alone():
-            return Steps(self, self._stream(method, path, headers, authority, scheme, protocol,
-                                            upstream, add_headers))
+        return self._alone(lambda: Steps(self, self._stream(
+            method, path, headers, authority, scheme, protocol, upstream, add_headers)))
 
     def advance(self, seconds: float) -> tuple[LogLine, ...]:
         """Move the clock; ticks, callouts and timeouts that are due happen. What was logged.
@@ -168,10 +192,14 @@ class Sandbox:
         if not 0 <= seconds < 1e9:
             raise BadInput(f"seconds={seconds!r}", cause="the clock goes forwards only",
                            fix="sandbox.advance(0.1)")
-        with self._alone():
-            happened = self.host.happenings = Happenings()
+        happened = Happenings()
+
+        def work() -> None:
+            self.host.happenings = happened
             self.host.advance(self.host.clock.now + int(seconds * 1e9))
-            return lines(happened.logs)
+
+        self._alone(work)
+        return lines(happened.logs)
 
     def queue(self, vm_id: str, name: str) -> tuple[bytes, ...]:
         """What waits in a shared queue; empty when there is no such queue."""
@@ -188,6 +216,11 @@ class Sandbox:
         return lines(list(self.host.lines))
 
     @property
+    def diagnostics(self) -> tuple[str, ...]:
+        """The last 1,000 notes since the sandbox was made; see Exchange.diagnostics."""
+        return tuple(self.host.notes)
+
+    @property
     def metrics(self) -> dict[str, int]:
         """Metrics by name; of a histogram how many values it has."""
         return self.host.metrics.values()
@@ -201,12 +234,14 @@ class Sandbox:
         """End the plugins and give their memory back. Closing twice is harmless."""
         if self._closed:
             return
-        with self._alone():
-            self.host.happenings = Happenings()
-            try:
-                self._vms.close()
-            finally:
-                self._closed = True
+        self._alone(self._end)
+
+    def _end(self) -> None:
+        self.host.happenings = Happenings()
+        try:
+            self._vms.close()
+        finally:
+            self._closed = True
 
     def __enter__(self) -> Sandbox:
         return self
@@ -215,33 +250,61 @@ class Sandbox:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def _enter(self) -> None:
-        """One thread at a time; a second waits. A call out of a callout of its own is refused."""
-        me = threading.get_ident()
-        if self._owner == me:
+    def _refuse_entry(self) -> None:
+        """A call out of a function for a callout, while the very sandbox waits for it."""
+        if self._owner == threading.get_ident():
             raise SandboxMisuse(
                 "the sandbox was called from inside one of its own callbacks",
                 cause="a plugin is never entered twice; a function for a callout or an upstream "
                 "runs while a request is under way",
                 fix="give that function a Sandbox of its own")
-        self._lock.acquire()
+    def _begin(self) -> None:
+        """This thread has the sandbox."""
         if self._closed:
-            self._lock.release()
             raise SandboxClosed("the sandbox is closed", cause="close() was called, or its "
                                 "`with` block ended", fix="make a new one: Sandbox(module)")
-        self._owner = me
+        self._lost_error = None
+        self.host.left, self.host.until = MOST_EVENTS, 0.0
+        self._owner = me = threading.get_ident()
+        if me == _MAIN:
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._lost
 
-    def _leave(self) -> None:
-        self._owner = 0
-        self._lock.release()
+    def _alone(self, work: Callable[[], _T]) -> _T:
+        """Do it with the sandbox to oneself; a second thread waits.
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._enter()
-        try:
-            yield
-        finally:
-            self._leave()
+        What `request` does, too. Nothing but plain statements stand where a Ctrl-C would leave
+        the lock taken: `with` on a lock is safe, a context manager in Python is not.
+        """
+        self._refuse_entry()
+        with self._lock:
+            try:
+                self._begin()
+                made = work()
+            finally:
+                self._owner = 0
+                if self._hook is not None:
+                    sys.unraisablehook, self._hook = self._hook, None
+        if self._lost_error is not None:
+            self._raise_lost()
+        return made
+
+    def _lost(self, lost: Any) -> None:
+        """`sys.unraisablehook` while a guest may run on the main thread.
+
+        Ctrl-C in the moment in which C code calls a host function reaches nobody: C knows no
+        exceptions, and the guest would go on with an answer that no one gave.
+        """
+        for vm in self._vms.running() if "ctypes callback" in (lost.err_msg or "") else ():
+            self._lost_error = self._lost_error or lost.exc_value
+            vm.guest.interrupt(lost.exc_value)
+            vm.die(vm.interrupted())
+            return
+        (self._hook or sys.__unraisablehook__)(lost)
+
+    def _raise_lost(self) -> None:
+        error, self._lost_error = self._lost_error, None
+        assert error is not None
+        raise error
 
     def _send(self, stream: Stream, pieces: list[bytes], tail: list[Pair]) -> None:
         """The request with its body and trailers, as the codec of its protocol tells them."""
@@ -273,7 +336,7 @@ class Sandbox:
     def _drive(self, stream: Stream) -> None:
         """Let all happen that can: callouts first, then upstream's answer."""
         host = self.host
-        while True:
+        while host.left > 0:
             host.run_posts()
             if stream.upstream.done and stream.due:
                 stream.respond()
@@ -285,8 +348,10 @@ class Sandbox:
                 if at is None:
                     return
                 host.clock.step(at)
+                host.left -= 1
             elif not stream.over:
                 return
+        host.diagnose(f"{MOST_EVENTS:,} events in one request, and no end: it stands as it is")
 
 
 class Steps:
@@ -340,10 +405,12 @@ class Steps:
         self._sent = then
 
     def _do(self, work: Callable[[], None]) -> Exchange:
-        with self._sandbox._alone():
+        def with_posts() -> None:
             self._sandbox.host.happenings = self._stream.happenings
             work()
             self._sandbox.host.run_posts()
+
+        self._sandbox._alone(with_posts)
         return self.exchange
 
 

@@ -10,7 +10,9 @@ from typing import Any
 MOST_KEYS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
 MOST_QUEUED = 100_000
+MOST_QUEUES = 10_000
 MOST_METRICS = 100_000
+MOST_NAME = 64 * 1024
 
 OK, NOT_FOUND, BAD_ARGUMENT, EMPTY, CAS_MISMATCH, INTERNAL_FAILURE = 0, 1, 2, 7, 8, 10
 
@@ -47,7 +49,9 @@ class SharedData:
 
     def of(self, vm_id: str) -> dict[bytes, bytes]:
         """All that one vm_id holds."""
-        return {key: value for (owner, key), (value, _) in self._data.items() if owner == vm_id}
+        # A copy: another thread's request may store something meanwhile.
+        return {key: value for (owner, key), (value, _) in list(self._data.items())
+                if owner == vm_id}
 
 
 @dataclass
@@ -65,11 +69,31 @@ class SharedQueues:
     def __init__(self) -> None:
         self._by_name: dict[tuple[str, bytes], Queue] = {}
         self._by_id: dict[int, Queue] = {}
+        self._bytes = 0
 
-    def register(self, vm_id: str, name: bytes, owner: Any) -> Queue:
-        """The queue; registering again keeps what is in it and moves the notice."""
+    def enqueue(self, queue: Queue, value: bytes) -> bool:
+        """One item more; False when the queue, or all of them, are full."""
+        if len(queue.items) >= MOST_QUEUED or self._bytes + len(value) > MOST_BYTES:
+            return False
+        self._bytes += len(value)
+        queue.items.append(value)
+        return True
+
+    def dequeue(self, queue: Queue) -> bytes:
+        """The oldest item; there must be one."""
+        value = queue.items.popleft()
+        self._bytes -= len(value)
+        return value
+
+    def register(self, vm_id: str, name: bytes, owner: Any) -> Queue | None:
+        """The queue; registering again keeps what is in it and moves the notice.
+
+        None when there are too many queues, or the name is longer than any name.
+        """
         found = self._by_name.get((vm_id, name))
         if found is None:
+            if len(self._by_id) >= MOST_QUEUES or len(name) > MOST_NAME:
+                return None
             found = Queue(len(self._by_id) + 1, owner)
             self._by_name[(vm_id, name)] = self._by_id[found.number] = found
         found.owner = owner
@@ -86,11 +110,11 @@ class SharedQueues:
 
 @dataclass
 class Metric:
-    """One metric; a histogram keeps what was recorded, at most the last 10,000."""
+    """One metric; a histogram keeps what was recorded, at most the last 1,000."""
 
     kind: int
     value: int = 0
-    recorded: deque[int] = field(default_factory=lambda: deque(maxlen=10_000))
+    recorded: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
     count: int = 0
 
 
@@ -103,7 +127,7 @@ class Metrics:
     def define(self, kind: int, name: bytes) -> Metric | None:
         """The metric of that kind and name; None when there are too many."""
         found = self._by_name.get((kind, name))
-        if found is None and len(self._by_name) < MOST_METRICS:
+        if found is None and len(self._by_name) < MOST_METRICS and len(name) <= MOST_NAME:
             found = self._by_name[(kind, name)] = Metric(kind)
         return found
 
@@ -112,5 +136,5 @@ class Metrics:
         return {
             name.decode("utf-8", "surrogateescape"):
                 metric.count if metric.kind == HISTOGRAM else metric.value
-            for (_, name), metric in self._by_name.items()
+            for (_, name), metric in list(self._by_name.items())
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import wasmtime
 
 from helpers.module import ModuleInfo
-from helpers.sandbox import compiled, engine
+from helpers.sandbox import compiled, engine, exports
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import (
     MOST_FRAMES,
@@ -20,39 +20,19 @@ from helpers.sandbox.errors import (
     RestrictedCall,
     StartFailed,
 )
-from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped, Unlinkable
+from helpers.sandbox.exports import ALLOCATION_CALLS, NO_CALLS, START_CALLS
+from helpers.sandbox.guest import (
+    Guest,
+    GuestFn,
+    HostFunction,
+    OutOfBounds,
+    Trapped,
+    Unborn,
+    Unlinkable,
+)
 
 if TYPE_CHECKING:
     from helpers.sandbox.host import Host
-
-# While the module starts, and while it allocates, it may call these and nothing else
-# (proxy-wasm-cpp-host, wasm.cc and include/proxy-wasm/wasm.h).
-START_CALLS = frozenset({
-    "args_get", "args_sizes_get", "clock_res_get", "clock_time_get",
-    "emscripten_notify_memory_growth", "environ_get", "environ_sizes_get", "fd_close",
-    "fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_dir_name", "fd_prestat_get", "fd_seek",
-    "fd_write", "poll_oneoff", "proc_exit", "proxy_get_current_time_nanoseconds",
-    "proxy_get_log_level", "proxy_log", "random_get", "sched_yield",
-})
-ALLOCATION_CALLS = frozenset({
-    "clock_time_get", "emscripten_notify_memory_growth", "fd_write", "poll_oneoff", "proc_exit",
-    "proxy_get_log_level", "proxy_log",
-})
-
-#: name of the callback, its parameters, its result.
-CALLBACKS: dict[str, tuple[str, str]] = {
-    "proxy_on_context_create": ("ii", ""), "proxy_on_vm_start": ("ii", "i"),
-    "proxy_validate_configuration": ("ii", "i"), "proxy_on_configure": ("ii", "i"),
-    "proxy_on_tick": ("i", ""), "proxy_on_queue_ready": ("ii", ""),
-    "proxy_on_foreign_function": ("iii", ""),
-    "proxy_on_request_headers": ("iii", "i"), "proxy_on_request_body": ("iii", "i"),
-    "proxy_on_request_trailers": ("ii", "i"), "proxy_on_response_headers": ("iii", "i"),
-    "proxy_on_response_body": ("iii", "i"), "proxy_on_response_trailers": ("ii", "i"),
-    "proxy_on_http_call_response": ("iiiii", ""),
-    "proxy_on_grpc_receive_initial_metadata": ("iii", ""), "proxy_on_grpc_receive": ("iii", ""),
-    "proxy_on_grpc_receive_trailing_metadata": ("iii", ""), "proxy_on_grpc_close": ("iii", ""),
-    "proxy_on_done": ("i", "i"), "proxy_on_log": ("i", ""), "proxy_on_delete": ("i", ""),
-}
 
 
 class Vm:
@@ -97,12 +77,18 @@ class Vm:
         wanted = {(one.module, one.name) for one in info.imports}
         provided = {(one.module, one.name): self._watched(one)
                     for one in imports.functions(self) if (one.module, one.name) in wanted}
+        self.guest: Guest = Unborn()
         try:
-            self.allowed = START_CALLS
+            self.allowed = NO_CALLS
             self.callback = "the start section"
             self.guest = engine.instantiate(module, provided, memory_limit=host.memory_limit,
                                             start_ticks=self.ticks)
+            self.exports: dict[str, GuestFn] = exports.callbacks(self.guest, self.abi)
+            malloc = exports.wanted(self.guest, "malloc", "i", "i")
+            other = exports.wanted(self.guest, "proxy_on_memory_allocate", "i", "i")
+            self._starters = exports.starters(self.guest)
         except Unlinkable as error:
+            self.guest.close()
             raise LinkFailed(
                 f"{info.path.name} cannot be linked: {error}",
                 cause=f"no host of proxy-wasm {info.abi} offers that, or not within "
@@ -113,15 +99,7 @@ class Vm:
             raise self._start_failed(self._panic(error)) from None
         except GuestPanic as error:
             raise self._start_failed(error) from None
-        self.exports: dict[str, GuestFn] = {}
-        for name, (params, results) in CALLBACKS.items():
-            found = self.guest.function(name, params, results)
-            if found is None and self.abi == "0.1.0" and params == "iii" and "headers" in name:
-                found = _without_end(self.guest.function(name, "ii", results))
-            if found is not None:
-                self.exports[name] = found
-        allocate = self.guest.function("malloc", "i", "i") or self.guest.function(
-            "proxy_on_memory_allocate", "i", "i")
+        allocate = malloc or other
         if allocate is None:
             self.guest.close()
             raise LinkFailed(
@@ -141,16 +119,10 @@ class Vm:
             StartFailed: it trapped.
         """
         self.allowed = START_CALLS
-        wanted = [("_initialize", "", ""), ("main", "ii", "i"), ("__main_void", "", "i")]
-        if self.guest.function("_initialize", "", "") is None:
-            wanted = [("_start", "", "")]
         try:
-            for name, params, results in wanted:
-                function = self.guest.function(name, params, results)
-                if function is not None:
-                    self.run(function, name, None, (0,) * len(params))
-                    if name == "main":
-                        break
+            for name, function, arguments in self._starters:
+                if self.failed is None:
+                    self.run(function, name, None, arguments)
         finally:
             self.allowed = None
         if self.failed is not None:
@@ -179,21 +151,19 @@ class Vm:
             self.runs, self.stop_next = True, False
             self.current, self.effective = context, None
             self.callback, self.complaint = name, ""
-            if self._clock.count != self._armed:
-                self.arm()
             try:
+                if self._clock.count != self._armed:
+                    self.arm()
                 result: int | None = function(*args)
             except BaseException as error:  # noqa: BLE001 - all but traps are raised again
+                self.runs = False
                 self.broke(error)
                 result = None
             self.runs, self.current, self.effective = False, None, None
         else:
             result = self.run(function, name, context, args)
         if self.deferred:
-            # It may call the guest again; what this callback asked for stays as it was.
-            stop_next = self.stop_next
             self.settle()
-            self.stop_next = stop_next
         return result
 
     def run(self, function: GuestFn, name: str, context: Context | None,
@@ -204,11 +174,11 @@ class Vm:
         self.runs, self.stop_next = True, False
         self.current, self.effective = context, None
         self.callback, self.complaint = name, ""
-        self.arm()
         recorder = self.host.recorder
         mark = None if recorder is None else recorder.enter(name, args, context, self)
         result: int | None = None
         try:
+            self.arm()
             result = function(*args)
         except BaseException as error:  # noqa: BLE001 - all but traps are raised again
             self.broke(error)
@@ -231,8 +201,7 @@ class Vm:
             self.die(self._panic(error))
         else:
             # The host's own failure, or Ctrl-C: the guest was cut in the middle of something.
-            self.die(GuestPanic(callback=self.callback, message="", frames=(), plugin=self.name,
-                                trap="the host interrupted it"))
+            self.die(self.interrupted())
             self.deferred.clear()
             self.runs, self.current, self.effective = False, None, None
             raise error
@@ -249,6 +218,11 @@ class Vm:
         if self.failed is None:
             self.failed = panic
             self.host.died(self, panic)
+
+    def interrupted(self) -> GuestPanic:
+        """What it died of when the host's side broke under it."""
+        return GuestPanic(callback=self.callback, message="", frames=(), plugin=self.name,
+                          trap="the host interrupted it")
 
     def close(self) -> None:
         """Give the instance back; exports must not be called any more."""
@@ -277,8 +251,10 @@ class Vm:
         """Guest memory for `size` bytes.
 
         Raises:
-            OutOfBounds: the allocator answered 0.
+            OutOfBounds: the allocator answered 0, or the size is none of 32 bits.
         """
+        if size > 0xFFFFFFFF:
+            raise OutOfBounds
         before, self.allowed = self.allowed, ALLOCATION_CALLS
         try:
             pointer = self._allocate(size)
@@ -328,7 +304,7 @@ class Vm:
 
     def restricted(self, name: str) -> RestrictedCall:
         """What a call outside of the allow-list ends in."""
-        when = "starts" if self.allowed is START_CALLS else "allocates memory"
+        when = "allocates memory" if self.allowed is ALLOCATION_CALLS else "starts"
         return RestrictedCall(
             callback=self.callback, message=self.complaint, frames=(), plugin=self.name,
             trap=f"restricted callback: {name}",
@@ -354,9 +330,3 @@ class Vm:
             f"{self.info.path.name} did not start: {panic.what}", cause=panic.cause,
             fix=panic.fix, detail=panic.detail)
 
-
-def _without_end(function: GuestFn | None) -> GuestFn | None:
-    """ABI 0.1.0 does not say whether a body follows."""
-    if function is None:
-        return None
-    return lambda context, count, _end: function(context, count)

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from helpers.sandbox.context import Body
 from helpers.sandbox.guest import HostFunction
-from helpers.sandbox.shared import BAD_ARGUMENT, NOT_FOUND, OK
+from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
 
 _REQUEST, _RESPONSE, _CALL, _GRPC, _VM, _PLUGIN, _FOREIGN = 0, 1, 4, 5, 6, 7, 8
 _MOST_KIND = 8
+#: A body that a plugin makes grow is bounded; Envoy's is by its buffer limits.
+_MOST_BODY = 256 * 1024 * 1024
 
 
 def functions(vm: Vm) -> list[HostFunction]:
@@ -27,7 +29,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         """
         context = vm.context
         if kind <= _RESPONSE:
-            return context.body(kind) or nothing
+            body: Body | None = context.bodies[kind]
+            return body or nothing
         if kind < _CALL:
             return nothing
         root = context.root
@@ -73,15 +76,20 @@ def functions(vm: Vm) -> list[HostFunction]:
         if not isinstance(found, Body):
             return BAD_ARGUMENT
         have = found.data
-        if start == 0:
-            found.data = given + have[size:]
+        if len(have) + length > _MOST_BODY:
+            host.diagnose(f"proxy_set_buffer_bytes: {len(have):,} bytes and {length:,} more are "
+                          f"above {_MOST_BODY:,}")
+            return INTERNAL_FAILURE
+        if start == 0 and size == 0:
+            found.data = given + have
+        elif start == 0 and size >= len(have):
+            found.data = given
         elif start >= len(have):
             found.data = have + given
         elif host.spec:
             found.data = have[:start] + given + have[start + size :]
         else:
-            # Envoy can replace the beginning, prepend and append; it cannot splice
-            # (Buffer::copyFrom).
+            # Envoy can replace all, prepend and append; it cannot splice (Buffer::copyFrom).
             host.diagnose(f"proxy_set_buffer_bytes({start}, {size}) in the middle of "
                           f"{len(have)} bytes: Envoy refuses that")
             return BAD_ARGUMENT

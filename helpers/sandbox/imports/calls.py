@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from helpers.sandbox import pairs
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.headers import RequestHeaders, as_text
-from helpers.sandbox.shared import BAD_ARGUMENT, OK
+from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, OK
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
@@ -38,7 +38,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return BAD_ARGUMENT
         if cluster not in host.callouts:
             known = ", ".join(map(repr, host.callouts)) or "none"
-            host.diagnose(f"proxy_http_call: there is no cluster {cluster!r}; callouts= names "
+            host.diagnose(f"proxy_http_call: there is no cluster {cluster[:100]!r}; callouts= names "
                           f"{known}")
             return BAD_ARGUMENT
         for name in (b":path", b":method", b":authority"):
@@ -48,6 +48,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         if body:
             headers.replace(b"content-length", b"%d" % len(body))
         number = host.begin_call(vm.context, cluster, headers, body, trailers, timeout)
+        if number is None:
+            return INTERNAL_FAILURE
         vm.guest.write_u32(id_at, number)
         return OK
 

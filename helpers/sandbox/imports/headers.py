@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from helpers.sandbox import pairs
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.headers import HeaderMap
-from helpers.sandbox.shared import BAD_ARGUMENT, NOT_FOUND, OK
+from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
 
 _MOST_KIND = 7
+#: A map that a plugin makes grow is bounded.
+_MOST_HEADERS, _MOST_BYTES = 100_000, 64 * 1024 * 1024
+_MANY, _LARGE = 1_000, 64 * 1024
 
 
 def functions(vm: Vm) -> list[HostFunction]:
@@ -26,7 +29,7 @@ def functions(vm: Vm) -> list[HostFunction]:
     def size(kind: int, size_at: int) -> int:
         if kind > _MOST_KIND:
             return BAD_ARGUMENT
-        found = vm.context.map(kind) if host.spec else mutable(kind)
+        found = vm.context.map(kind)
         if found is None:
             return BAD_ARGUMENT
         vm.guest.write_u32(size_at, found.size())
@@ -50,6 +53,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return BAD_ARGUMENT
         found.pairs = []
         for name, value in given:
+            check(name, value)
             found.add(name.lower(), value)
         return OK
 
@@ -57,11 +61,10 @@ def functions(vm: Vm) -> list[HostFunction]:
         if kind > _MOST_KIND:
             return BAD_ARGUMENT
         name = vm.guest.read(key_at, key_size).lower()
-        context = vm.context
-        found = context.map(kind)
-        if found is None and context.log_maps is None:
+        found = vm.context.map(kind)
+        if found is None:
             return BAD_ARGUMENT
-        value = found.get(name) if found is not None else None
+        value = found.get(name)
         if value is None:
             if not empty_for_missing:
                 return NOT_FOUND
@@ -72,12 +75,21 @@ def functions(vm: Vm) -> list[HostFunction]:
         name = vm.guest.read(key_at, key_size).lower()
         return (mutable(kind) if kind <= _MOST_KIND else None), name
 
+    def room(found: HeaderMap, size: int) -> bool:
+        # Counted only where it may matter: it takes a look at every header.
+        if (size > _LARGE or len(found.pairs) > _MANY) and (
+                found.size() + size > _MOST_BYTES or len(found.pairs) >= _MOST_HEADERS):
+            host.diagnose(f"a header map of {len(found.pairs):,} headers may not grow by "
+                          f"{size:,} bytes")
+            return False
+        return True
+
     def check(name: bytes, value: bytes) -> None:
         if not name:
             host.diagnose("a header without a name was set: HTTP has no such thing")
         if b"\r" in value or b"\n" in value or b"\0" in value:
-            host.diagnose(f"the value of {name!r} holds CR, LF or NUL: over HTTP/1 it would "
-                          "forge a header")
+            host.diagnose(f"the value of {name[:100]!r} holds CR, LF or NUL: over HTTP/1 it "
+                          "would forge a header")
 
     def add(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
         value = vm.guest.read(value_at, value_size)
@@ -85,6 +97,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         if found is None:
             return BAD_ARGUMENT
         check(name, value)
+        if not room(found, len(name) + len(value)):
+            return INTERNAL_FAILURE
         found.add(name, value)
         return OK
 
@@ -94,6 +108,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         if found is None:
             return BAD_ARGUMENT
         check(name, value)
+        if not room(found, len(name) + len(value)):
+            return INTERNAL_FAILURE
         found.replace(name, value)
         return OK
 

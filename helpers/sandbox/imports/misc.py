@@ -73,7 +73,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return OK
         function = host.foreign.get(name)
         if function is None:
-            host.note_unimplemented(f"foreign function {name}")
+            host.note_unimplemented(f"foreign function {name[:100]}")
             return NOT_FOUND
         try:
             answer = function(arguments)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.properties import SerializationFailure
-from helpers.sandbox.shared import NOT_FOUND, OK
+from helpers.sandbox.shared import INTERNAL_FAILURE, NOT_FOUND, OK
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
 
 _SERIALIZATION_FAILURE = 3
+_MOST_STATES = 10_000
+_LARGE, _MOST_BYTES = 4096, 64 * 1024 * 1024
 
 
 def functions(vm: Vm) -> list[HostFunction]:
@@ -22,7 +24,7 @@ def functions(vm: Vm) -> list[HostFunction]:
         path = vm.guest.read(path_at, path_size)
         try:
             value = host.property(path, vm.context)
-        except SerializationFailure:
+        except (SerializationFailure, RecursionError):
             return _SERIALIZATION_FAILURE
         if value is None:
             return NOT_FOUND
@@ -36,7 +38,13 @@ def functions(vm: Vm) -> list[HostFunction]:
             return NOT_FOUND  # filter state belongs to a stream
         if stream.filter_state is None:
             stream.filter_state = {}
-        stream.filter_state[path] = value
+        state = stream.filter_state
+        if path not in state and len(state) >= _MOST_STATES or (
+                len(path) + len(value) > _LARGE and len(path) + len(value) + sum(
+                    len(key) + len(kept) for key, kept in state.items()) > _MOST_BYTES):
+            host.diagnose("proxy_set_property: the stream's filter state is full")
+            return INTERNAL_FAILURE
+        state[path] = value
         return OK
 
     return [

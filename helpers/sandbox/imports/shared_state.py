@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.headers import as_text
-from helpers.sandbox.shared import EMPTY, INTERNAL_FAILURE, MOST_QUEUED, NOT_FOUND, OK
+from helpers.sandbox.shared import EMPTY, INTERNAL_FAILURE, NOT_FOUND, OK
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
@@ -33,7 +33,11 @@ def functions(vm: Vm) -> list[HostFunction]:
 
     def register(name_at: int, name_size: int, id_at: int) -> int:
         name = vm.guest.read(name_at, name_size)
-        vm.guest.write_u32(id_at, host.queues.register(vm.vm_id, name, vm.context.root).number)
+        queue = host.queues.register(vm.vm_id, name, vm.context.root)
+        if queue is None:
+            host.diagnose("proxy_register_shared_queue: too many queues, or too long a name")
+            return INTERNAL_FAILURE
+        vm.guest.write_u32(id_at, queue.number)
         return OK
 
     def resolve(vm_id_at: int, vm_id_size: int, name_at: int, name_size: int, id_at: int) -> int:
@@ -49,11 +53,12 @@ def functions(vm: Vm) -> list[HostFunction]:
         queue = host.queues.get(number)
         if queue is None:
             return NOT_FOUND
-        if len(queue.items) >= MOST_QUEUED:
+        if not host.queues.enqueue(queue, value):
             host.diagnose(f"proxy_enqueue_shared_queue: queue {number} is full")
             return INTERNAL_FAILURE
-        queue.items.append(value)
-        host.post_queue_ready(queue)
+        if not host.post_queue_ready(queue):
+            host.diagnose("proxy_enqueue_shared_queue: too many events wait, of this item "
+                          "nobody is told")
         return OK
 
     def dequeue(number: int, pointer_at: int, size_at: int) -> int:
@@ -62,7 +67,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return NOT_FOUND
         if not queue.items:
             return EMPTY
-        return vm.give(queue.items.popleft(), pointer_at, size_at)
+        return vm.give(host.queues.dequeue(queue), pointer_at, size_at)
 
     return [
         HostFunction("env", "proxy_get_shared_data", "iiiii", "i", get),

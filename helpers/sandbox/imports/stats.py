@@ -34,7 +34,7 @@ def functions(vm: Vm) -> list[HostFunction]:
         name = vm.guest.read(name_at, name_size)
         metric = host.metrics.define(kind, name)
         if metric is None or len(known) >= 1_000_000:
-            host.diagnose("proxy_define_metric: too many metrics")
+            host.diagnose("proxy_define_metric: too many metrics, or too long a name")
             return INTERNAL_FAILURE
         last[kind] += 4
         number = last[kind] | kind
