@@ -112,9 +112,6 @@ class Guest(Protocol):
     def signature(self, name: str) -> tuple[str, str] | None:
         """Parameters and results of the exported function `name`, "?" for what is no integer."""
 
-    def interrupt(self, error: BaseException) -> None:
-        """Stop the guest, which runs now: its function raises `error` in place of a trap."""
-
     def close(self) -> None:
         """Give the instance and its memory back."""
 
@@ -131,9 +128,6 @@ class Unborn:
 
     def signature(self, name: str) -> tuple[str, str] | None:
         """It exports nothing."""
-
-    def interrupt(self, error: BaseException) -> None:
-        """The start section runs to its deadline."""
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -248,9 +248,6 @@ class FastGuest:
     def signature(self, name: str) -> tuple[str, str] | None:
         return self._linked.signature(name)
 
-    def interrupt(self, error: BaseException) -> None:
-        self._linked.interrupt(error)
-
     def arm(self, ticks: int) -> None:
         self._set_deadline(self._context, ticks)
 

@@ -136,11 +136,6 @@ class Linking:
         kind = found.type(self.store)
         return letters(kind.params), letters(kind.results)
 
-    def interrupt(self, error: BaseException) -> None:
-        """Stop the guest at its next step; `error` is raised behind it."""
-        self.pending = self.pending or error
-        self.store.set_epoch_deadline(0)
-
 
 class PublicGuest:
     """See `helpers.sandbox.guest.Guest`."""
@@ -178,9 +173,6 @@ class PublicGuest:
 
     def signature(self, name: str) -> tuple[str, str] | None:
         return self._linked.signature(name)
-
-    def interrupt(self, error: BaseException) -> None:
-        self._linked.interrupt(error)
 
     def arm(self, ticks: int) -> None:
         self._store.set_epoch_deadline(ticks)

@@ -296,8 +296,7 @@ class Sandbox:
         """
         for vm in self._vms.running() if "ctypes callback" in (lost.err_msg or "") else ():
             self._lost_error = self._lost_error or lost.exc_value
-            vm.guest.interrupt(lost.exc_value)
-            vm.die(vm.interrupted())
+            vm.halt(lost.exc_value)
             return
         (self._hook or sys.__unraisablehook__)(lost)
 

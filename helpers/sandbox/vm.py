@@ -59,6 +59,7 @@ class Vm:
         self.abi = info.abi
         self.plugin = plugin  # the first that made it: for messages before there is a context
         self.failed: GuestPanic | None = None
+        self.halted: BaseException | None = None
         self.current: Context | None = None
         self.effective: Context | None = None
         self.callback = "start"
@@ -219,6 +220,11 @@ class Vm:
             self.failed = panic
             self.host.died(self, panic)
 
+    def halt(self, error: BaseException) -> None:
+        """The guest runs now and is to stop: its next host call raises `error`."""
+        self.halted, self.allowed = error, NO_CALLS
+        self.die(self.interrupted())
+
     def interrupted(self) -> GuestPanic:
         """What it died of when the host's side broke under it."""
         return GuestPanic(callback=self.callback, message="", frames=(), plugin=self.name,
@@ -302,8 +308,10 @@ class Vm:
 
         return replace(host, call=watched, gate=self)
 
-    def restricted(self, name: str) -> RestrictedCall:
+    def restricted(self, name: str) -> BaseException:
         """What a call outside of the allow-list ends in."""
+        if self.halted is not None:
+            return self.halted
         when = "allocates memory" if self.allowed is ALLOCATION_CALLS else "starts"
         return RestrictedCall(
             callback=self.callback, message=self.complaint, frames=(), plugin=self.name,

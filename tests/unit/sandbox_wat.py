@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 import wasmtime
 
 from helpers.sandbox import Exchange, LogLine
+from helpers.sandbox.exports import CALLBACKS
 from helpers.sandbox.imports import known
-from helpers.sandbox.vm import CALLBACKS
 
 PAGE = 65536
 #: Memory below it is the test's own; `malloc` gives what is above.
@@ -28,8 +28,8 @@ _TRUE = ("proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configur
          "proxy_on_done")
 
 #: An allocator that never takes anything back, and asks for memory when it has none.
-MALLOC = """
-  (global $heap (mut i32) (i32.const %d))
+MALLOC = f"""
+  (global $heap (mut i32) (i32.const {HEAP}))
   (func $malloc (export "malloc") (param $size i32) (result i32) (local $at i32)
     (local.set $at (global.get $heap))
     (global.set $heap (i32.add (local.get $at)
@@ -40,21 +40,21 @@ MALLOC = """
       (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (return (i32.const 0))))
       (br $more)))
     (local.get $at))
-""" % HEAP
+"""
 
-_SAY = """
+_SAY = f"""
   (func $say (param $number i32) (local $digit i32) (local $at i32)
     (local.set $at (i32.const 8))
     (loop $next
       (local.set $at (i32.sub (local.get $at) (i32.const 1)))
       (local.set $digit (i32.and (local.get $number) (i32.const 15)))
-      (i32.store8 (i32.add (i32.const %d) (local.get $at))
+      (i32.store8 (i32.add (i32.const {_DIGITS}) (local.get $at))
         (i32.add (local.get $digit) (select (i32.const 87) (i32.const 48)
           (i32.gt_u (local.get $digit) (i32.const 9)))))
       (local.set $number (i32.shr_u (local.get $number) (i32.const 4)))
       (br_if $next (local.get $at)))
-    (drop (call $proxy_log (i32.const 2) (i32.const %d) (i32.const 8))))
-""" % (_DIGITS, _DIGITS)
+    (drop (call $proxy_log (i32.const 2) (i32.const {_DIGITS}) (i32.const 8))))
+"""
 
 LOOP = "(loop $forever (br $forever))"
 

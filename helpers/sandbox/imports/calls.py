@@ -38,8 +38,8 @@ def functions(vm: Vm) -> list[HostFunction]:
             return BAD_ARGUMENT
         if cluster not in host.callouts:
             known = ", ".join(map(repr, host.callouts)) or "none"
-            host.diagnose(f"proxy_http_call: there is no cluster {cluster[:100]!r}; callouts= names "
-                          f"{known}")
+            host.diagnose(f"proxy_http_call: there is no cluster {cluster[:100]!r}; callouts= "
+                          f"names {known}")
             return BAD_ARGUMENT
         for name in (b":path", b":method", b":authority"):
             if headers.get(name) is None:

@@ -39,9 +39,9 @@ def functions(vm: Vm) -> list[HostFunction]:
         if stream.filter_state is None:
             stream.filter_state = {}
         state = stream.filter_state
-        if path not in state and len(state) >= _MOST_STATES or (
-                len(path) + len(value) > _LARGE and len(path) + len(value) + sum(
-                    len(key) + len(kept) for key, kept in state.items()) > _MOST_BYTES):
+        size = len(path) + len(value)
+        if (path not in state and len(state) >= _MOST_STATES) or (size > _LARGE and size + sum(
+                len(key) + len(kept) for key, kept in state.items()) > _MOST_BYTES):
             host.diagnose("proxy_set_property: the stream's filter state is full")
             return INTERNAL_FAILURE
         state[path] = value
