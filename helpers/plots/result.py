@@ -51,12 +51,14 @@ class PlotResult:
         table: the numbers that are drawn.
         alt: what the plot shows, for those who do not see it.
         title: the plot's heading.
+        wide: the picture needs the page's width, and its table stands below.
     """
 
     figure: Figure
     table: pd.DataFrame
     alt: str
     title: str
+    wide: bool = False
 
     def png(self) -> bytes:
         """The figure as a PNG file."""
@@ -80,7 +82,7 @@ class PlotResult:
         # the figure readable on a dark theme; the table takes the theme's own colours.
         return (
             "<div style='display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start'>"
-            "<figure style='margin:0;flex:1 1 24em;max-width:46em'>"
+            f"<figure style='margin:0;flex:1 1 {'46em' if self.wide else '24em'};max-width:46em'>"
             f"<img alt='{html.escape(self.alt, quote=True)}' src='data:image/png;base64,{image}' "
             "style='width:100%;height:auto;background:#fff;border-radius:.4em'></figure>"
             "<div style='flex:0 1 auto;max-width:100%;max-height:28em;overflow:auto' tabindex='0' "
@@ -96,6 +98,7 @@ def draw(
     paint: Callable[[Axes], None],
     *,
     size: tuple[float, float] = (8.0, 4.2),
+    wide: bool = False,
 ) -> PlotResult:
     """A figure titled `title` that `paint` draws on; with an empty table it says "no data"."""
     with rc_context(_STYLE):
@@ -111,7 +114,7 @@ def draw(
             alt = f"{title}: no data."
         else:
             paint(axes)
-    return PlotResult(figure, table, alt, title)
+    return PlotResult(figure, table, alt, title, wide)
 
 
 def legend_below(axes: Axes, columns: int = 3) -> None:

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from helpers.plots import result
 from helpers.plots.result import PlotResult
+from helpers.sandbox import view
 
 if TYPE_CHECKING:
     from helpers.sandbox.records import Call
@@ -46,11 +47,11 @@ def timeline(trace: Sequence[Call], *, title: str = "Between host and VM") -> Pl
                         dtype="str"),
         "begun_us": pd.Series([round(call.begun_us, 1) for call in trace], dtype="float64"),
         "took_us": pd.Series([round(call.took_us, 1) for call in trace], dtype="float64"),
-        "result": pd.Series([call.result for call in trace], dtype="str"),
+        "result": pd.Series([view.result(call) for call in trace], dtype="str"),
     })
     height = 2.1 + 0.8 * 2 * len(_plugins(trace))
     return result.draw(title, table, _alt(trace), lambda axes: _paint(axes, trace),
-                       size=(_WIDTH, height))
+                       size=(_WIDTH, height), wide=True)
 
 
 def _plugins(trace: Sequence[Call]) -> list[str]:

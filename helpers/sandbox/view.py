@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from helpers.sandbox.records import Call, Message
 
 _MOST_ROWS = 200
+_ANSWERS_NOTHING = frozenset({
+    "proxy_on_context_create", "proxy_on_log", "proxy_on_delete", "proxy_on_tick",
+    "proxy_on_queue_ready", "proxy_on_http_call_response", "proxy_on_foreign_function"})
+_ANSWERS_YES = frozenset({"proxy_on_vm_start", "proxy_on_configure", "proxy_on_done"})
 _DIRECTIONS = {"guest": "host -> VM", "host": "VM -> host"}
 _CELL = "text-align:left;vertical-align:top;padding:.15em .6em;overflow-wrap:anywhere"
 _CODE = "font-family:var(--jp-code-font-family,monospace);font-size:90%"
@@ -51,7 +55,7 @@ def html(exchange: Exchange) -> str:
                            for number, name in enumerate(panic.frames))
         parts.append(
             f"<div role='alert'><b>Panic</b> in <code>{escape.escape(panic.callback)}</code>: "
-            f"{escape.escape(paragraph(panic.message or 'it left no message'))}"
+            f"{_lines_html(panic.message or 'it left no message')}"
             f"<br><small>{escape.escape(readable(panic.trap))}; "
             f"the functions on the stack, innermost first:</small>"
             f"<pre style='{_PRE}'>{escape.escape(paragraph(frames))}</pre></div>")
@@ -74,7 +78,8 @@ def trace_text(trace: Sequence[Call]) -> str:
     for call in trace[:_MOST_ROWS]:
         arrow = "->" if call.direction == "guest" else "<-"
         lines.append(f"{call.begun_us:>9,.0f} µs {'    ' * call.depth} {arrow} {call.name}"
-                     f"({arguments(call)}) = {readable(call.result)}  [{call.took_us:,.0f} µs]")
+                     f"({arguments(call)}) = {result(call) or 'nothing'}  "
+                     f"[{call.took_us:,.0f} µs]")
     more = len(trace) - _MOST_ROWS
     return "\n".join([*lines, *([f"and {more:,} more in .trace"] if more > 0 else [])])
 
@@ -88,7 +93,7 @@ def trace_table(trace: Sequence[Call]) -> pd.DataFrame:
         "direction": pd.Series([_DIRECTIONS[call.direction] for call in trace], dtype="str"),
         "call": pd.Series([call.name for call in trace], dtype="str"),
         "arguments": pd.Series([arguments(call) for call in trace], dtype="str"),
-        "result": pd.Series([readable(call.result) for call in trace], dtype="str"),
+        "result": pd.Series([result(call) for call in trace], dtype="str"),
         "took_us": pd.Series([round(call.took_us, 1) for call in trace], dtype="float64"),
         "depth": pd.Series([call.depth for call in trace], dtype="int64"),
         "plugin": pd.Series([readable(call.plugin) for call in trace], dtype="str"),
@@ -104,6 +109,16 @@ def arguments(call: Call) -> str:
     if call.direction == "guest" and given and given[0][1] == call.context:
         given = given[1:]
     return ", ".join(f"{name}={argument(value)}" for name, value in given)
+
+
+def result(call: Call) -> str:
+    """What a call gave back, in words; empty for a callback that gives nothing back."""
+    if call.direction == "guest" and call.result in ("0", "1"):
+        if call.name in _ANSWERS_NOTHING:
+            return ""
+        if call.name in _ANSWERS_YES:
+            return "true" if call.result == "1" else "false"
+    return readable(call.result)
 
 
 def _headline(exchange: Exchange) -> str:
@@ -163,8 +178,12 @@ def _lists(exchange: Exchange) -> Iterable[tuple[str, list[tuple[str, ...]]]]:
     if exchange.unimplemented:
         yield "asked for, and not carried out here", [
             (readable(name),) for name in exchange.unimplemented]
-    if exchange.diagnostics:
-        yield "worth knowing", [(readable(note, 2000),) for note in exchange.diagnostics]
+    notes: list[tuple[str, ...]] = [(readable(note, 2000),) for note in exchange.diagnostics]
+    if exchange.details == "wasm_fail_stream" and not exchange.panics:
+        notes.insert(0, ("the plugin died earlier, and is not called again: see "
+                         "sandbox.panics",))
+    if notes:
+        yield "worth knowing", notes
 
 
 def _trace_title(trace: Sequence[Call]) -> str:
@@ -203,13 +222,20 @@ def _changes_html(title: str, found: list[Change], note: str, sides: tuple[str, 
     return _framed(sides[0], head, columns, rows)
 
 
-def _cell(value: str | None, *, span: bool = False) -> str:
+def _cell(value: str | None, *, span: bool = False, whole: bool = False) -> str:
     shown = "–" if value is None else escape.escape(value) or "<i>empty</i>"
-    return f"<td style='{_CELL};{_CODE}'{' colspan=2' if span else ''}>{shown}</td>"
+    style = f"{_CELL};{_CODE}{';white-space:nowrap' if whole else ''}"
+    return f"<td style='{style}'{' colspan=2' if span else ''}>{shown}</td>"
+
+
+def _lines_html(said: str) -> str:
+    return escape.escape(paragraph(said)).replace("\n", "<br>")
 
 
 def _table_html(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    made = ["<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows]
+    # The last column takes what wraps; a word of the others is never broken.
+    made = ["<tr>" + "".join(_cell(value, whole=True) for value in row[:-1]) + _cell(row[-1])
+            + "</tr>" for row in rows]
     return _framed(title, f"<b>{escape.escape(title.capitalize())}</b>", columns, made)
 
 
