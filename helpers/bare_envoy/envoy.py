@@ -187,7 +187,7 @@ class BareEnvoy:
         client.send(stream, (*pseudo, *pairs(headers)), chunks(body), pairs(trailers) or None)
         in_time = True
         if hang_up:
-            self._wires.settle(client, self._process, deadline)
+            self._wires.settle(client, self._process, deadline, upstream=True)
         else:
             in_time = self._wires.loop.until(lambda: message.over, until)
         if not message.ended or client.unsent(stream):

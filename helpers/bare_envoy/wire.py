@@ -14,18 +14,31 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import h2.connection
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
+from h2.stream import H2Stream
 
 from helpers.bare_envoy.types import Message, Pairs
 
 _READ = 1 << 18
 #: What we let Envoy send before we say that we took it; no answer of a test comes near it.
 _WINDOW = (1 << 31) - 1
+
+
+
+class _Lenient(H2Stream):  # type: ignore[misc]
+    """A stream that takes any length of body: a plugin may change one and leave the header."""
+
+    def _initialize_content_length(self, headers: Any) -> None:
+        return None
+
+
+h2.connection.H2Stream = _Lenient
 
 #: A frame that waits to be sent: headers or data, and whether it ends the stream.
 _Frame = tuple[Pairs | bytes, bool]

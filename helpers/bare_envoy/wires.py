@@ -59,18 +59,23 @@ class Wires:
         peer = self._clients[listener] = Peer(self.loop, sock, client=True)
         return peer
 
-    def settle(self, client: Peer, process: Process, seconds: float) -> None:
+    def settle(self, client: Peer, process: Process, seconds: float, *,
+               upstream: bool = False) -> None:
         """Wait until Envoy has handled all that was sent to it, answers to callouts included.
 
         A worker answers a PING after what it read before; a plugin's log, done and delete for
         a stream have run by then. An answer to a callout can start new work, hence the rounds.
+
+        Args:
+            upstream: also wait for what upstream's answer leads to, should it come.
 
         Raises:
             NoAnswer: not within `seconds`.
             EnvoyEnded: Envoy ended.
         """
         until = time.monotonic() + seconds
-        callouts = [server for server in self.servers.values() if server is not self.upstream]
+        callouts = [server for server in self.servers.values()
+                    if upstream or server is not self.upstream]
         while True:
             asked = [client.ping()]
             for server in callouts:
