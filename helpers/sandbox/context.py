@@ -35,14 +35,17 @@ class Context:
         root: the root context; itself for a root.
         stream: the stream of an http context, None for a root.
         maps: the four header maps of the stream, None where the guest may not reach one now.
-        bodies: request and response body, while a body callback may see them.
-        ending: whether the body callback that runs is the last of its direction.
+        bodies: the piece of the request's and of the response's body that a callback sees; None
+            from when the filter let it go on.
+        gathers: whether the filter holds the body back: then it sees the path's whole buffer.
+        ending: whether the last callback about headers or a body ended its direction.
     """
 
     # Most contexts never get most of these: they live on the class until they are set.
     #: A pair of its own once there is a body: see Slot.on_body.
     bodies: Any = NO_BODIES
-    ending: Any = NO_BODIES
+    gathers: Any = (False, False)
+    ending = False
     log_maps: list[HeaderMap | None] | None = None
     #: Of a root: the answer of a callout while `proxy_on_http_call_response` runs (headers,
     #: body, trailers), and what `proxy_get_status` says; the same for gRPC.
@@ -77,12 +80,28 @@ class Context:
         return found
 
     def mutable_map(self, kind: int) -> HeaderMap | None:
-        """The map to change, or None. Trailers come into being in the last body callback."""
+        """The map to change, or None.
+
+        Trailers come into being when a body callback that ends its direction asks for them, and
+        in Envoy also later, as long as the filter has not let that body go on.
+        """
         if kind >= 4:
             return None
         found = self.maps[kind]
-        if found is None and kind & 1 and self.stream is not None:
-            side = kind >> 1
-            if self.bodies[side] is not None and self.ending[side]:
-                found = self.maps[kind] = self.stream.new_trailers(side, self.slot)
+        stream = self.stream
+        if stream is None:
+            return found
+        if found is None and kind & 1:
+            if self.ending and self.bodies[kind >> 1] is not None:
+                found = self.maps[kind] = stream.new_trailers(kind >> 1)
+        elif not kind and found is not None:
+            stream.touched = True
         return found
+
+    def body(self, side: int) -> Body | None:
+        """The body as the guest may see and change it now; None where there is nothing."""
+        if self.gathers[side]:
+            kept: Body | None = (self.stream.encode if side else self.stream.decode).kept
+            return kept
+        piece: Body | None = self.bodies[side]
+        return piece

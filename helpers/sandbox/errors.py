@@ -51,7 +51,8 @@ class GuestPanic(SandboxError):
     def __init__(self, *, callback: str, message: str, trap: str, frames: Sequence[str],
                  plugin: str = "", cause: str = "", fix: str = "") -> None:
         self.callback = callback
-        self.message = message
+        # Go says more than anybody wants to read in one line: a stack for each goroutine.
+        self.message = message = message.partition("\n\ngoroutine ")[0].strip()
         self.trap = trap
         self.frames = tuple(frames)
         self.plugin = plugin

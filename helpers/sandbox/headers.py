@@ -66,11 +66,13 @@ def _name(text: str | bytes) -> bytes:
 
 
 def crumbs(pairs: list[Pair]) -> list[Pair]:
-    """As an HTTP/2 codec hands them on: cookies in one line, behind all others."""
+    """As Envoy's HTTP/2 codec hands them on: cookies in one line, behind all others."""
     cookies = [value for name, value in pairs if name == b"cookie"]
     if not cookies:
         return pairs
-    return [*(pair for pair in pairs if pair[0] != b"cookie"), (b"cookie", b"; ".join(cookies))]
+    rest = [pair for pair in pairs if pair[0] != b"cookie"]
+    line = b"; ".join(cookies)
+    return [*rest, (b"cookie", line)] if line else rest
 
 
 def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair], *,
@@ -93,6 +95,10 @@ def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair
             if pair[0] not in have:
                 rest.append(pair)
         return RequestHeaders.of(pseudo + rest)
+    if http2 or b":authority" in have:
+        rest = [pair for pair in rest if pair[0] != b"host"]  # the codec drops it
+    elif b"host" in have:
+        have[b":authority"] = have[b"host"]  # over HTTP/1 there is no other name for it
     made = RequestHeaders([pair for pair in pseudo if pair[0] not in have] + rest)
     made.pairs += [pair for pair in added if pair[0] not in have]
     return made

@@ -49,6 +49,17 @@ _MILLISECOND = 1_000_000
 Line = tuple[int, bytes, str, str]
 
 
+def _made_up(status: int, words: str) -> Reply:
+    return Reply(status, {"content-length": str(len(words)), "content-type": "text/plain"}, words)
+
+
+# What Envoy's own client says in the place of a service (source/common/router/router.cc), as
+# tried with Envoy 1.40: to a plugin these are answers, not failures.
+_HUNG_UP = _made_up(503, "upstream connect error or disconnect/reset before headers. "
+                    "reset reason: remote reset")
+_TOO_LATE = _made_up(504, "upstream request timeout")
+
+
 class Host:
     """See the module's first line. Arguments are those of `helpers.sandbox.Sandbox`."""
 
@@ -284,9 +295,10 @@ class Host:
                 fix='callouts={"auth": Reply(status=200)}')
         limit: Timer | None = None
         if made.timeout:
-            limit = self.clock.after(int(made.timeout * 1e9), lambda: self._answer(number, None))
+            late = None if self.spec else _TOO_LATE
+            limit = self.clock.after(int(made.timeout * 1e9), lambda: self._answer(number, late))
         if answer is None:
-            self._answer(number, None)
+            self._answer(number, None if self.spec else _HUNG_UP)
         elif answer.delay <= 0:
             self._answer(number, answer)
         elif answer.delay != float("inf"):
@@ -305,7 +317,7 @@ class Host:
         if root is None or root.vm.failed is not None:
             return  # answered before, or nobody is left to hear it
         count = size = trailing = 0
-        if answer is None:
+        if answer is None or answer.cut:
             root.call_status = (_BROKEN_CONNECTION, b"reset")
         else:
             found, pieces, tail = answer.read()
@@ -344,8 +356,10 @@ class Host:
         plugin = context.plugin
         if name in ("request", "response") and context.stream is not None:
             return getattr(properties, name)(context)
+        if name == "node" and not self.spec:
+            return None  # Envoy 1.40 knows it as xds.node only
         return {
             "plugin_name": plugin.name, "plugin_root_id": plugin.root_id,
-            "plugin_vm_id": context.vm.vm_id, "node": self.node,
+            "plugin_vm_id": context.vm.vm_id, "node": self.node, "xds": {"node": self.node},
         }.get(name)
 

@@ -1,8 +1,9 @@
 """One direction of a stream through its filters, as Envoy's filter manager goes it.
 
 A filter that stops at headers holds back everything behind it (StopAllIteration). One that stops
-at data keeps what came so far, and what comes; when it goes on, what was kept goes to the next
-filter (source/common/http/filter_manager.cc).
+at data or trailers holds back what it has seen. All filters of a direction share one buffer: what
+a filter keeps is put behind what is in it, and goes to the next filter when this one goes on
+(source/common/http/filter_manager.cc, also for what looks odd below).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from helpers.sandbox.headers import HeaderMap
 if TYPE_CHECKING:
     from helpers.sandbox.slot import Slot
 
-RUN, ALL, DATA, TRAILERS = 0, 1, 2, 3
+#: Where a filter stands: it lets through, it stopped at data or trailers, or at headers.
+RUN, ONE, ALL = 0, 1, 2
 CONTINUE, BUFFER, WATERMARK = 0, 1, 2
+#: `per_connection_buffer_limit_bytes` when nobody sets it.
+LIMIT = 1024 * 1024
 
 
 class End(Protocol):
@@ -31,30 +35,24 @@ class End(Protocol):
     def trailers(self, trailers: HeaderMap) -> None:
         """The trailers arrived."""
 
+    def too_large(self) -> None:
+        """More was kept back than Envoy keeps."""
+
 
 class Gate:
     """Where one filter stands in one direction.
 
     Attributes:
-        stop: RUN, or at what it stopped.
-        bare: it stopped at headers that nothing follows.
-        kept: the body that it keeps back; `whole`: its next callback sees all of that.
-        ended: it has seen the end, or the end waits before it.
-        trailers_wait: trailers stand before it; `trailers_seen`: it stopped at them.
+        stop: RUN, ONE or ALL.
+        ended: it has seen the end: nothing more goes there.
+        again: it goes on, and has not seen what was held back before it.
     """
 
-    __slots__ = ("bare", "ended", "kept", "stop", "trailers_seen", "trailers_wait", "whole")
+    __slots__ = ("again", "ended", "stop")
 
     def __init__(self) -> None:
         self.stop = RUN
-        self.kept: Body | None = None
-        self.bare = self.ended = self.whole = self.trailers_seen = self.trailers_wait = False
-
-    def take(self) -> bytes | None:
-        """What was kept; None when nothing came."""
-        kept, self.kept = self.kept, None
-        self.whole = False
-        return None if kept is None else kept.data
+        self.again = self.ended = False
 
 
 class Path:
@@ -64,11 +62,19 @@ class Path:
         side: 0 for the request, 1 for the response.
         slots: the filters in the order of this direction.
         end: what stands behind them.
+
+    Attributes:
+        at: the filter that the headers have reached.
+        kept: the common buffer; None until something was kept.
+        complete: the end of the message has arrived, if not everywhere.
+        dead: nothing goes this way any more.
     """
 
-    dead = trailers_made = False
+    dead = complete = streaming = False
+    at = 0
     map: HeaderMap | None = None
     trailer_map: HeaderMap | None = None
+    kept: Body | None = None
     gates: list[Gate] | None = None
 
     def __init__(self, side: int, slots: list[Slot], end: End) -> None:
@@ -82,107 +88,125 @@ class Path:
             self.gates = [Gate() for _ in self.slots]
         return self.gates[number]
 
-    def headers(self, at: int, end: bool) -> None:
-        """The headers, from filter `at` on."""
+    def headers(self, first: int, end: bool) -> None:
+        """The headers, from filter `first` on."""
         slots, found = self.slots, self.map
         assert found is not None
-        for number in range(at, len(slots)):
+        for number in range(first, len(slots)):
+            self.at = number
             stops = slots[number].on_headers(self.side, found, end)
             if self.dead:
                 return
             if stops:
                 gate = self.gate(number)
-                gate.stop, gate.bare = ALL, end
+                gate.stop, gate.ended = ALL, end
                 return
+            if self.at != number:
+                return  # it went on by itself in its callback: they are past it already
+            if self.gates is not None:
+                self.gates[number].ended = end
+        self.at = len(slots)
         self.end.headers(found, end)
 
-    def data(self, at: int, chunk: bytes, end: bool) -> None:
-        """A piece of the body, from filter `at` on."""
-        made_at = -1
-        for number in range(at, len(self.slots)):
-            gate = self.gate(number)
-            if gate.stop == ALL:
-                if gate.kept is None:
-                    gate.kept = Body(chunk)
-                else:
-                    gate.kept.data += chunk
-                gate.ended = end
-                return
-            before = gate.kept if gate.stop == DATA else None
-            if before is not None and gate.whole:
-                before.data += chunk
-                body = before
-            else:
-                body = Body(chunk)
-            self.trailers_made = False
-            action = self.slots[number].on_body(self.side, body, end)
+    def data(self, first: int, body: Body, end: bool) -> None:
+        """A piece of the body, from filter `first` on."""
+        side, slots, gates = self.side, self.slots, self.gates
+        had_trailers, made_at = self.trailer_map is not None, -1
+        for number in range(first, len(slots)):
+            last = end and self.trailer_map is None
+            if gates is not None:
+                gate = gates[number]
+                if gate.stop == ALL:
+                    self.streaming = True
+                    self.keep(body)
+                    return
+                if gate.ended:
+                    return
+                gate.ended = last
+            action = slots[number].on_body(side, body, last)
             if self.dead:
                 return
-            if self.trailers_made:
-                end, made_at = False, number
-            if before is not None and before is not body:
-                body = Body(before.data + body.data)
-            if action == CONTINUE:
-                gate.stop, gate.kept, gate.whole = RUN, None, False
-                chunk = body.data
+            if made_at < 0 and not had_trailers and self.trailer_map is not None:
+                made_at = number
+            gates = self.gates
+            if action == CONTINUE and (gates is None or gates[number].stop == RUN):
                 continue
-            gate.stop, gate.ended = DATA, end
-            gate.kept = body if action in (BUFFER, WATERMARK) else None
-            gate.whole = action == BUFFER
-            gate.trailers_seen = made_at >= 0
-            return
-        self.end.data(chunk, end)
+            gate = self.gate(number)
+            gate.ended = last
+            if action == CONTINUE:
+                self.keep(body)
+                self._go_on(number)
+            else:
+                gate.stop = ONE
+                if action <= WATERMARK:
+                    self.streaming = action == WATERMARK
+                    self.keep(body)
+                elif self.complete and self.trailer_map is None and self.kept is None:
+                    self.kept = Body(b"")
+            if side:
+                return
+            break  # trailers that a filter made go on, even before the data that it kept
+        else:
+            data, body.data = body.data, b""
+            self.end.data(data, end and self.trailer_map is None)
         if made_at >= 0 and not self.dead:
             self.trailers(made_at + 1)
 
-    def trailers(self, at: int) -> None:
-        """The trailers, from filter `at` on."""
+    def trailers(self, first: int) -> None:
+        """The trailers, from filter `first` on."""
         found = self.trailer_map
         assert found is not None
-        for number in range(at, len(self.slots)):
-            gate = self.gate(number)
-            if gate.stop == ALL:
-                gate.trailers_wait = True
+        for number in range(first, len(self.slots)):
+            if self.gates is not None and self.gates[number].stop == ALL:
                 return
             stops = self.slots[number].on_trailers(self.side, found)
             if self.dead:
                 return
             if stops:
-                gate.trailers_seen = True
+                gate = self.gate(number)
+                gate.ended = True
                 if gate.stop == RUN:
-                    gate.stop = TRAILERS
+                    gate.stop = ONE
                 return
-            if gate.stop == DATA:
-                gate.stop = RUN
-                kept = gate.take()
-                if kept:
-                    self.data(number + 1, kept, False)
-                    if self.dead:
-                        return
+            if self.gates is not None:
+                gate = self.gates[number]
+                gate.ended = True
+                if gate.stop == ONE:
+                    self._go_on(number)
+                    return
         self.end.trailers(found)
 
+    def keep(self, body: Body) -> None:
+        """Put a piece into the buffer, unless it is the buffer."""
+        kept = self.kept
+        if kept is body:
+            return
+        if kept is None:
+            kept = self.kept = Body(b"")
+        kept.data += body.data
+        body.data = b""
+        if len(kept.data) > LIMIT and not self.streaming:
+            self.end.too_large()
+
     def resume(self, slot: Slot) -> bool:
-        """A filter that stopped goes on; False when it had not stopped."""
-        number = self.slots.index(slot)
-        gate = self.gate(number)
-        stopped = gate.stop
-        if stopped == RUN or self.dead:
+        """A filter goes on; False when it had not stopped."""
+        if self.dead:
             return False
+        number = self.slots.index(slot)
+        stopped = self.gates is not None and self.gates[number].stop != RUN
+        self._go_on(number)
+        return stopped
+
+    def _go_on(self, number: int) -> None:
+        gate = self.gate(number)
+        gate.again = gate.stop == ALL
         gate.stop = RUN
-        if stopped == ALL:
-            # What was held back is for this filter, too: it has seen the headers only.
-            kept = gate.take()
-            self.headers(number + 1, gate.bare)
-            if not self.dead and (kept or (kept is not None and gate.ended)):
-                self.data(number, kept, gate.ended)
-            if not self.dead and gate.trailers_wait:
-                gate.trailers_wait = False
-                self.trailers(number)
-            return True
-        kept = gate.take()
-        if kept or gate.ended:
-            self.data(number + 1, kept or b"", gate.ended)
-        if not self.dead and gate.trailers_seen:
-            gate.trailers_seen = False
-            self.trailers(number + 1)
-        return True
+        if self.at == number:
+            self.headers(number + 1, self.complete and self.kept is None
+                         and self.trailer_map is None)
+        had_trailers = self.trailer_map is not None
+        if self.kept is not None and not self.dead:
+            self.data(number + (not gate.again), self.kept, self.complete and not had_trailers)
+        if had_trailers and not self.dead:
+            self.trailers(number + (not gate.again))
+        gate.again = False

@@ -122,7 +122,10 @@ class Reply:
         headers: a mapping or pairs.
         body: bytes or text, or a list of them: a chunk each.
         trailers: a mapping or pairs; None for none.
-        delay: seconds on the sandbox's clock until it comes (callouts only).
+        delay: seconds on the sandbox's clock until it comes; behind the plugin's own time Envoy
+            answers 504 (callouts only).
+        cut: it breaks off behind its headers: the plugin is told of a failure, without headers
+            (callouts only).
 
     Raises:
         BadInput: a value is of another kind.
@@ -133,6 +136,7 @@ class Reply:
     body: bytes | str | Sequence[bytes | str] = b""
     trailers: Given = None
     delay: float = 0.0
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.status, int) or not 100 <= self.status <= 999:

@@ -53,7 +53,7 @@ class Sandbox:
         mode: "envoy", or "spec" where the specification differs.
         log_level: lines below it are dropped, as Envoy's wasm logger drops them.
         callouts: answers to `proxy_http_call` by cluster: a Reply, a function that takes a
-            Callout and gives one, or None for a call that fails.
+            Callout and gives one, or None for a service that hangs up: Envoy answers 503 then.
         foreign: foreign functions by name; each takes and gives bytes.
         now: the clock's first moment, in seconds since the epoch; it stands until `advance`.
         deadline: seconds that one callback may run.

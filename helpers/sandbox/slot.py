@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from helpers.sandbox.context import NO_BODIES, Body, Context
 from helpers.sandbox.headers import HeaderMap
-from helpers.sandbox.path import CONTINUE
+from helpers.sandbox.path import BUFFER, CONTINUE
 
 if TYPE_CHECKING:
     from helpers.sandbox.chain import Handle
@@ -61,6 +61,8 @@ class Slot:
         if vm.failed is not None:
             return self._fail() if side == 0 or not self._forgiven() else False
         context.maps[2 * side] = headers
+        if context.bodies is not NO_BODIES:
+            context.ending = end
         result = vm.call(_HEADERS[side], context, context.id, len(headers.pairs), int(end))
         if vm.failed is not None:
             return self._fail()
@@ -83,19 +85,28 @@ class Slot:
             self._fail()
             return _NO_BUFFER
         if context.bodies is NO_BODIES:
-            context.bodies, context.ending = [None, None], [False, False]
+            context.bodies, context.gathers = [None, None], [False, False]
+        shown = body
+        if context.gathers[side]:
+            # It held the last piece back: it sees all that is held, with the new piece behind it.
+            path = self.stream.encode if side else self.stream.decode
+            path.keep(body)
+            if path.dead:
+                return _NO_BUFFER
+            shown = path.kept or body
         context.bodies[side] = body
-        context.ending[side] = end
-        result = vm.call(_BODY[side], context, context.id, len(body.data), int(end))
+        context.ending = end
+        result = vm.call(_BODY[side], context, context.id, len(shown.data), int(end))
+        context.gathers[side] = False
         if vm.failed is not None:
             self._fail()
             return _NO_BUFFER
         if vm.stop_next and result is not None:
             return _NO_BUFFER
         if not result:
-            # Envoy forgets the body here, and with the request's the trailers that it made.
             context.bodies[side] = None
             return CONTINUE
+        context.gathers[side] = result == BUFFER
         return result if result <= _NO_BUFFER else _NO_BUFFER
 
     def on_trailers(self, side: int, trailers: HeaderMap) -> bool:
@@ -125,7 +136,8 @@ class Slot:
         if context is None:
             return
         stream = self.stream
-        context.log_maps = [stream.decode.map, context.maps[1], stream.answer_headers(),
+        # The trailers of the request are not among them (Context::log).
+        context.log_maps = [stream.decode.map, None, stream.answer_headers(),
                             stream.answer_trailers()]
         self.vm.call("proxy_on_log", context, context.id)
         context.log_maps = None

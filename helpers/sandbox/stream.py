@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from helpers.sandbox import routing
+from helpers.sandbox.context import Body
 from helpers.sandbox.errors import HostCallFailed
 from helpers.sandbox.headers import (
     HeaderMap,
     Headers,
+    RequestHeaders,
     ResponseHeaders,
     ResponseTrailers,
     crumbs,
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
     from helpers.sandbox.host import Host
 
 FAIL_STREAM = "wasm_fail_stream"
-_UNAVAILABLE = 503
+_UNAVAILABLE, _UNAVAILABLE_GRPC = 503, 14
+_NO_STATUS = "filter_removed_required_response_headers{missing_required_header:_:status}"
+# What the connection manager takes out of each response.
+_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding",
+                  b"upgrade"})
 # What Envoy makes of an HTTP status for a gRPC client (source/common/grpc/status.cc).
 _GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
@@ -49,13 +56,18 @@ class _Side:
             self._finish()
 
     def data(self, data: bytes, end: bool) -> None:
+        if self.done:
+            return
         if data:
             self.body.append(data)
         if end:
             self._finish()
 
     def trailers(self, trailers: HeaderMap) -> None:
-        self.trailers_found = trailers.pairs.copy()
+        if self.done:
+            return
+        # Without a trailer in them they are the end and no more.
+        self.trailers_found = trailers.pairs.copy() or None
         self._finish()
 
     def _finish(self) -> None:
@@ -68,6 +80,44 @@ class _Side:
         trailers = self.trailers_found
         return Message(Headers(self.found), b"".join(self.body),
                        None if trailers is None else Headers(trailers), self.done)
+
+
+class _Upstream(_Side):
+    """Behind the request's last filter: the router, and the upstream."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(_nothing)
+        self.stream = stream
+
+    def headers(self, headers: HeaderMap, end: bool) -> None:
+        stream = self.stream
+        if stream.touched and stream.unroutable(headers):
+            return
+        super().headers(headers, end)
+
+    def too_large(self) -> None:
+        self.stream.local_reply(413, "request_payload_too_large", b"Payload Too Large", [], None)
+
+
+class _Client(_Side):
+    """Behind the response's last filter: the connection manager, and the client."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(_nothing)
+        self.stream = stream
+
+    def headers(self, headers: HeaderMap, end: bool) -> None:
+        if self.stream.unfit(headers):
+            return
+        super().headers(headers, end)
+
+    def too_large(self) -> None:
+        self.stream.local_reply(500, "response_payload_too_large", b"Internal Server Error", [],
+                                None)
+
+    def _finish(self) -> None:
+        self.done = True
+        self.stream.answered_whole()
 
 
 class Stream:
@@ -86,6 +136,8 @@ class Stream:
     details: str | None = None
     local: LocalReply | None = None
     answered = over = False
+    #: A plugin could change the request's headers.
+    touched = False
     filter_state: dict[bytes, bytes] | None = None
     #: What the client sent, before plugins changed the map in place: kept when it is traced.
     sent: _Side | None = None
@@ -96,8 +148,8 @@ class Stream:
         self.happenings = happenings
         self.protocol = protocol
         self.slots = slots = [Slot(handle, self) for handle in handles]
-        self.upstream = _Side(_nothing)
-        self.client = _Side(self._answered_whole)
+        self.upstream = _Upstream(self)
+        self.client = _Client(self)
         self.decode = Path(0, slots, self.upstream)
         self.encode = Path(1, slots[::-1] if len(slots) > 1 else slots, self.client)
         self.decode.map = headers
@@ -106,12 +158,17 @@ class Stream:
             self.sent.headers(headers, False)
         self.wanted = upstream
         self.head = (b":method", b"HEAD") in headers.pairs
+        self.had_proto = False
+        for name, _ in headers.pairs:
+            if name == b"x-forwarded-proto":
+                self.had_proto = True
         self.begun = host.clock.now
 
     # -- the request's way -------------------------------------------------------------------
 
     def send_headers(self, end: bool) -> None:
         """The client sends its headers."""
+        self.decode.complete = end
         self.decode.headers(0, end)
 
     def send_data(self, data: bytes, end: bool) -> None:
@@ -120,7 +177,8 @@ class Stream:
         if self.sent is not None:
             self.sent.data(data, end)
         if not self.decode.dead:
-            self.decode.data(0, data, end)
+            self.decode.complete = end
+            self.decode.data(0, Body(data), end)
 
     def send_trailers(self, trailers: list[Pair]) -> None:
         """The client sends its trailers."""
@@ -129,6 +187,7 @@ class Stream:
         if not self.decode.dead:
             if self.protocol != "HTTP/1.1":
                 trailers = crumbs(trailers)
+            self.decode.complete = True
             self.decode.trailer_map = HeaderMap(trailers)
             self.decode.trailers(0)
 
@@ -166,8 +225,8 @@ class Stream:
             pieces = []
         path = self.encode
         path.map = ResponseHeaders.of(found.copy())
-        path.trailer_map = trailers
-        path.headers(0, not pieces and trailers is None)
+        path.complete = not pieces and trailers is None
+        path.headers(0, path.complete)
         if path.dead or not (pieces or trailers):
             return
         last = len(pieces) - 1 if trailers is None and self.protocol != "HTTP/1.1" else -1
@@ -175,13 +234,16 @@ class Stream:
             if path.dead:
                 return
             self.response_bytes += len(piece)
-            path.data(0, piece, number == last)
+            path.complete = number == last
+            path.data(0, Body(piece), path.complete)
         if path.dead:
             return
+        path.complete = True
         if trailers is not None:
+            path.trailer_map = trailers
             path.trailers(0)
         elif pieces and last < 0:
-            path.data(0, b"", True)
+            path.data(0, Body(b""), True)
 
     # -- what plugins ask for ----------------------------------------------------------------
 
@@ -195,18 +257,39 @@ class Stream:
                 f"{slot.handle.name} resumed a {'response' if kind else 'request'} that it had "
                 "not paused")
 
-    def new_trailers(self, side: int, slot: Slot) -> HeaderMap | None:
-        """Trailers that a plugin makes in its last body callback."""
+    def new_trailers(self, side: int) -> HeaderMap:
+        """Trailers that a plugin makes."""
         path = self.encode if side else self.decode
-        if path.trailer_map is not None:
-            return None
         path.trailer_map = ResponseTrailers() if side else HeaderMap()
-        path.trailers_made = True
         return path.trailer_map
+
+    def unroutable(self, headers: HeaderMap) -> bool:
+        """Whether the router answers by itself; what it changes, it changes."""
+        assert isinstance(headers, RequestHeaders)
+        wrong = routing.refusal(headers, self.had_proto)
+        if wrong is None:
+            routing.set_scheme(headers)
+            return False
+        status, details, body = wrong
+        self.host.diagnose(f"the router refuses the request as plugins left it: {details}")
+        self.local_reply(status, details, body, [], None)
+        return True
+
+    def unfit(self, headers: HeaderMap) -> bool:
+        """Whether the response cannot be sent; what belongs to one connection is taken out."""
+        status = headers.get(b":status")
+        if status is None or not status.isdigit():
+            self.local_reply(502, _NO_STATUS, b"missing required header: :status", [], None)
+            return True
+        for name, _ in headers.pairs:
+            if name in _HOP:
+                headers.pairs = [pair for pair in headers.pairs if pair[0] not in _HOP]
+                break
+        return False
 
     def fail(self, slot: Slot) -> None:
         """A plugin failed under this stream."""
-        self.local_reply(_UNAVAILABLE, FAIL_STREAM, b"", [], None, slot)
+        self.local_reply(_UNAVAILABLE, FAIL_STREAM, b"", [], _UNAVAILABLE_GRPC, slot)
 
     def close(self) -> None:
         """A plugin closes the stream: the client sees it reset."""
@@ -217,15 +300,17 @@ class Stream:
     def disconnect(self) -> None:
         """The client went away."""
         if not self.over:
-            self.details = "downstream_remote_disconnect"
+            self.details = ("downstream_remote_disconnect" if self.protocol == "HTTP/1.1"
+                            else "http2.remote_reset")
             self._reset()
 
     def local_reply(self, code: int, details: str, body: bytes, added: list[Pair],
-                    grpc_status: int | None, slot: Slot) -> None:
+                    grpc_status: int | None, slot: Slot | None = None) -> None:
         """Answer in upstream's place (source/common/http/filter_manager.cc, sendLocalReply)."""
-        if self.over or self.local is not None:
-            self.host.diagnose(f"{slot.handle.name} asked for a local reply {code} after the "
-                               "answer; Envoy ignores that")
+        if self.over:
+            name = slot.handle.name if slot is not None else "Envoy"
+            self.host.diagnose(f"{name} asked for a local reply {code} after the answer: it is "
+                               "ignored")
             return
         reply = LocalReply(code, details, body, Headers(added), grpc_status)
         self.decode.dead = True
@@ -240,9 +325,11 @@ class Stream:
         if self.encode.map is None:
             path = self.encode
             path.map = headers
-            path.headers(0, not content)
+            path.complete = not content
+            path.headers(0, path.complete)
             if content and not path.dead:
-                path.data(0, content, True)
+                path.complete = True
+                path.data(0, Body(content), True)
             return
         # The answer of upstream is on its way through the filters: it is dropped, and this one
         # goes to the client past them.
@@ -273,6 +360,9 @@ class Stream:
             headers.replace(b"content-length", b"%d" % len(reply.body))
             if headers.get(b"content-type") is None:
                 headers.add(b"content-type", b"text/plain")
+        else:
+            headers.remove(b"content-length")
+            headers.remove(b"content-type")
         return headers, b"" if self.head else reply.body
 
     # -- the end -----------------------------------------------------------------------------
@@ -289,12 +379,8 @@ class Stream:
         self.decode.dead = self.encode.dead = True
         self._end()
 
-    def _answered_whole(self) -> None:
-        found = self.client.found or []
-        for name, value in found:
-            if name == b":status":
-                self.status = int(value) if value.isdigit() and len(value) < 10 else 0
-                break
+    def answered_whole(self) -> None:
+        """The client has all of the response."""
         if self.details is None:
             self.details = "via_upstream"
         self.decode.dead = True
@@ -303,6 +389,10 @@ class Stream:
     def _end(self) -> None:
         if not self.over:
             self.over = True
+            for name, value in self.client.found or ():
+                if name == b":status":
+                    self.status = int(value) if value.isdigit() else 0
+                    break
             # Not under a callback of this very stream, which may still be on the way back.
             self.host.post(self.finish)
 
@@ -321,6 +411,6 @@ class Stream:
                 slot.done()
                 slot.delete()
         # What is left is a record: let go of what holds it in a circle.
-        self.upstream.on_end = self.client.on_end = _nothing
+        del self.upstream.stream, self.client.stream
         for slot in self.slots:
             slot.release()

@@ -164,7 +164,10 @@ class Vm:
         else:
             result = self.run(function, name, context, args)
         if self.deferred:
+            # It may call the guest again; what this callback asked for stays as it was.
+            stop_next = self.stop_next
             self.settle()
+            self.stop_next = stop_next
         return result
 
     def run(self, function: GuestFn, name: str, context: Context | None,

@@ -29,8 +29,7 @@ def functions(vm: Vm) -> list[HostFunction]:
         """
         context = vm.context
         if kind <= _RESPONSE:
-            body: Body | None = context.bodies[kind]
-            return body or nothing
+            return context.body(kind) or nothing
         if kind < _CALL:
             return nothing
         root = context.root
@@ -80,16 +79,15 @@ def functions(vm: Vm) -> list[HostFunction]:
             host.diagnose(f"proxy_set_buffer_bytes: {len(have):,} bytes and {length:,} more are "
                           f"above {_MOST_BODY:,}")
             return INTERNAL_FAILURE
-        if start == 0 and size == 0:
-            found.data = given + have
-        elif start == 0 and size >= len(have):
-            found.data = given
+        if start == 0:
+            found.data = given + have[size:]
         elif start >= len(have):
             found.data = have + given
         elif host.spec:
             found.data = have[:start] + given + have[start + size :]
         else:
-            # Envoy can replace all, prepend and append; it cannot splice (Buffer::copyFrom).
+            # Envoy can replace the beginning, prepend and append; it cannot splice
+            # (Buffer::copyFrom).
             host.diagnose(f"proxy_set_buffer_bytes({start}, {size}) in the middle of "
                           f"{len(have)} bytes: Envoy refuses that")
             return BAD_ARGUMENT

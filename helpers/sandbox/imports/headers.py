@@ -29,7 +29,7 @@ def functions(vm: Vm) -> list[HostFunction]:
     def size(kind: int, size_at: int) -> int:
         if kind > _MOST_KIND:
             return BAD_ARGUMENT
-        found = vm.context.map(kind)
+        found = vm.context.map(kind) if host.spec else mutable(kind)
         if found is None:
             return BAD_ARGUMENT
         vm.guest.write_u32(size_at, found.size())
@@ -61,10 +61,11 @@ def functions(vm: Vm) -> list[HostFunction]:
         if kind > _MOST_KIND:
             return BAD_ARGUMENT
         name = vm.guest.read(key_at, key_size).lower()
-        found = vm.context.map(kind)
-        if found is None:
+        context = vm.context
+        found = context.map(kind)
+        if found is None and context.log_maps is None:
             return BAD_ARGUMENT
-        value = found.get(name)
+        value = found.get(name) if found is not None else None
         if value is None:
             if not empty_for_missing:
                 return NOT_FOUND

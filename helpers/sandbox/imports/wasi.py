@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from helpers.module import abi
 from helpers.sandbox.errors import GuestPanic
 from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.headers import as_text
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SUCCESS, BADF, FAULT, INVAL, NOSYS, NOTDIR, NOTSUP = 0, 8, 21, 28, 52, 20, 58
 _NOENT = 44
 _INFO, _ERROR = 2, 4
+_STDERR = 2
+_MOST_COMPLAINT = 64 * 1024
 _MOST_RANDOM = 64 * 1024
 _MOST_VECTORS = 1024
 _MOST_TEXT = 16 * 1024 * 1024
@@ -99,7 +102,11 @@ def _carried_out(vm: Vm) -> dict[str, Callable[..., int | None]]:
         text = b"".join(pieces)
         vm.guest.write_u32(written_at, size)
         if text:
+            said = vm.complaint
             host.log(_INFO if fd == 1 else _ERROR, text.removesuffix(b"\n"), vm)
+            if fd == _STDERR:
+                # Go's runtime writes its panic in many pieces.
+                vm.complaint = (said + as_text(text))[:_MOST_COMPLAINT]
         return SUCCESS
 
     def pwrite(fd: int, vectors: int, count: int, _offset: int, written_at: int) -> int:

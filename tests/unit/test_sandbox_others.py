@@ -1,0 +1,130 @@
+"""What plugins of others showed to be missing in the sandbox (docs/sandbox-others.md)."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+from helpers.sandbox import Reply, Sandbox, pairs
+
+_SIGNATURES = {
+    "env.proxy_log": ("i32 " * 3, "i32"),
+    "env.proxy_http_call": ("i32 " * 10, "i32"),
+    "env.proxy_get_header_map_value": ("i32 " * 5, "i32"),
+    "env.proxy_set_buffer_bytes": ("i32 " * 5, "i32"),
+    "wasi_snapshot_preview1.fd_write": ("i32 " * 4, "i32"),
+}
+
+
+def _escaped(content: bytes) -> str:
+    return "".join(f"\\{byte:02x}" for byte in content)
+
+
+def plugin(body: str, *, data: dict[int, bytes] | None = None, uses: tuple[str, ...] = ()) -> bytes:
+    """A module of ABI 0.2.1 with an allocator, `data` at its places, and `body`."""
+    imports = "".join(
+        f'(import "{name.partition(".")[0]}" "{name.partition(".")[2]}" (func '
+        f"${name.partition('.')[2]} (param {_SIGNATURES[name][0]}) (result i32)))"
+        for name in uses)
+    segments = "".join(
+        f'(data (i32.const {at}) "{_escaped(content)}")' for at, content in (data or {}).items())
+    return bytes(wasmtime.wat2wasm(f"""(module {imports}
+        (memory (export "memory") 2) {segments}
+        (global $top (mut i32) (i32.const 65536))
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param $size i32) (result i32)
+            global.get $top
+            (global.set $top (i32.add (global.get $top) (local.get $size))))
+        {body})"""))
+
+
+_HEADERS = pairs.encode([(b":method", b"GET"), (b":path", b"/"), (b":authority", b"svc")])
+#: Asks the cluster "svc" at each request and logs the answer's status, or "none".
+ASKING = plugin(
+    f"""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $proxy_http_call (i32.const 0) (i32.const 3) (i32.const 16)
+            (i32.const {len(_HEADERS)}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 250) (i32.const 200)))
+        (i32.const 1))
+    (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+        (if (i32.eqz (local.get 2))
+            (then (drop (call $proxy_log (i32.const 2) (i32.const 160) (i32.const 4))))
+            (else
+                (drop (call $proxy_get_header_map_value (i32.const 6) (i32.const 170) (i32.const 7)
+                    (i32.const 208) (i32.const 212)))
+                (drop (call $proxy_log (i32.const 2) (i32.load (i32.const 208))
+                    (i32.load (i32.const 212)))))))""",
+    data={0: b"svc", 16: _HEADERS, 160: b"none", 170: b":status"},
+    uses=("env.proxy_http_call", "env.proxy_get_header_map_value", "env.proxy_log"))
+
+
+@pytest.mark.parametrize(("answer", "seen"), [
+    (None, "503"), (Reply(delay=1), "504"), (Reply(204, delay=0.1), "204"),
+    (Reply(cut=True), "none"),
+])
+def test_a_service_that_fails_is_an_answer_of_envoys_to_the_plugin(
+    answer: Reply | None, seen: str
+) -> None:
+    with Sandbox(ASKING, callouts={"svc": answer}) as sandbox:
+        assert [line.text for line in sandbox.request().logs] == [seen]
+
+
+@pytest.mark.parametrize("answer", [None, Reply(delay=1)])
+def test_the_specification_has_no_answer_for_a_service_that_fails(answer: Reply | None) -> None:
+    with Sandbox(ASKING, callouts={"svc": answer}, mode="spec") as sandbox:
+        assert [line.text for line in sandbox.request().logs] == ["none"]
+
+
+@pytest.mark.parametrize(("start", "size", "body"), [
+    (0, 0, b"XYhello"), (0, 2, b"XYllo"), (0, 5, b"XY"), (0, 900, b"XY"), (5, 0, b"helloXY"),
+    (2, 1, b"hello"),
+])
+def test_the_beginning_of_a_body_can_be_replaced_and_its_middle_cannot(
+    start: int, size: int, body: bytes
+) -> None:
+    module = plugin(
+        f"""(func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+            (drop (call $proxy_set_buffer_bytes (i32.const 1) (i32.const {start})
+                (i32.const {size}) (i32.const 0) (i32.const 2)))
+            (i32.const 0))""",
+        data={0: b"XY"}, uses=("env.proxy_set_buffer_bytes",))
+    with Sandbox(module) as sandbox:
+        exchange = sandbox.request(upstream=Reply(body=b"hello"), protocol="HTTP/2")
+        assert exchange.client is not None
+        assert exchange.client.body == body
+
+
+def test_a_panic_that_is_written_in_pieces_is_read_as_a_whole() -> None:
+    pieces = [b"panic: ", b"no such user", b"\n\ngoroutine 1 [running]:\n", b"main.go:7\n"]
+    vectors, texts, at = b"", b"", 64
+    for piece in pieces:
+        vectors += at.to_bytes(4, "little") + len(piece).to_bytes(4, "little")
+        texts += piece
+        at += len(piece)
+    calls = "".join(
+        f"(drop (call $fd_write (i32.const 2) (i32.const {8 * n}) (i32.const 1) (i32.const 56)))"
+        for n in range(len(pieces)))
+    module = plugin(
+        f"""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            {calls} unreachable)""",
+        data={0: vectors, 64: texts}, uses=("wasi_snapshot_preview1.fd_write",))
+    with Sandbox(module) as sandbox:
+        (panic,) = sandbox.request().panics
+        assert panic.message == "panic: no such user"
+
+
+def test_the_host_that_a_client_names_is_the_authority() -> None:
+    with Sandbox(plugin("")) as sandbox:
+        arrived = sandbox.request(headers={"Host": "example.com"}).upstream
+        assert arrived is not None
+        assert arrived.headers.all(":authority") == ["example.com"]
+        assert "host" not in arrived.headers
+
+
+def test_over_http_2_a_host_beside_the_authority_is_dropped() -> None:
+    with Sandbox(plugin("")) as sandbox:
+        arrived = sandbox.request(headers={"Host": "example.com"}, authority="here",
+                                  protocol="HTTP/2").upstream
+        assert arrived is not None
+        assert arrived.headers.all(":authority") == ["here"]
+        assert "host" not in arrived.headers
