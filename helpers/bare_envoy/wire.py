@@ -31,14 +31,14 @@ _WINDOW = (1 << 31) - 1
 
 
 
-class _Lenient(H2Stream):  # type: ignore[misc]
+class _Lenient(H2Stream):
     """A stream that takes any length of body: a plugin may change one and leave the header."""
 
     def _initialize_content_length(self, headers: Any) -> None:
         return None
 
 
-h2.connection.H2Stream = _Lenient
+h2.connection.H2Stream = _Lenient  # type: ignore[attr-defined]
 
 #: A frame that waits to be sent: headers or data, and whether it ends the stream.
 _Frame = tuple[Pairs | bytes, bool]
