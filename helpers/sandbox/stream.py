@@ -217,6 +217,7 @@ class Stream:
             reply = wanted
         self.wanted = reply
         self.answered = True
+        self.details = "via_upstream"
         found, pieces, tail = reply.read()
         if self.protocol != "HTTP/1.1":
             found, tail = crumbs(found), crumbs(tail)
@@ -381,8 +382,6 @@ class Stream:
 
     def answered_whole(self) -> None:
         """The client has all of the response."""
-        if self.details is None:
-            self.details = "via_upstream"
         self.decode.dead = True
         self._end()
 
