@@ -22,9 +22,10 @@ from helpers.sandbox.errors import (
 )
 from helpers.sandbox.exchange import Exchange
 from helpers.sandbox.headers import Headers
+from helpers.sandbox.piecewise import Steps
 from helpers.sandbox.plugin import Plugin
 from helpers.sandbox.records import Call, Callout, LocalReply, LogLine, Message, Reply
-from helpers.sandbox.sandbox import Sandbox, Steps
+from helpers.sandbox.sandbox import Sandbox
 
 __all__ = [
     "Call",

@@ -19,6 +19,7 @@ from helpers.sandbox.exchange import Exchange
 from helpers.sandbox.headers import Given, as_bytes, given_pairs, request_map
 from helpers.sandbox.host import MOST_EVENTS, Host
 from helpers.sandbox.pairs import Pair
+from helpers.sandbox.piecewise import Steps
 from helpers.sandbox.plugin import Config, Plugin
 from helpers.sandbox.records import (
     LEVELS,
@@ -180,7 +181,7 @@ class Sandbox:
         protocol: str = "HTTP/2", add_headers: bool = True,
     ) -> Steps:
         """A request that is sent piece by piece; see Steps. Nothing is sent yet."""
-        return self._alone(lambda: Steps(self, self._stream(
+        return self._alone(lambda: Steps(self._alone, self._stream(
             method, path, headers, authority, scheme, protocol, upstream, add_headers)))
 
     def advance(self, seconds: float) -> tuple[LogLine, ...]:
@@ -351,66 +352,6 @@ class Sandbox:
             elif not stream.over:
                 return
         host.diagnose(f"{MOST_EVENTS:,} events in one request, and no end: it stands as it is")
-
-
-class Steps:
-    """A request piece by piece.
-
-    Each method sends one piece and lets happen what follows from it at once. `exchange` shows
-    how it stands.
-    """
-
-    def __init__(self, sandbox: Sandbox, stream: Stream) -> None:
-        self._sandbox = sandbox
-        self._stream = stream
-        self._sent = "nothing"
-        self.exchange = Exchange(stream)
-
-    def headers(self, end: bool = False) -> Exchange:
-        """Send the request's headers; `end` says that no body follows."""
-        self._order("headers", "nothing", "the end" if end else "headers")
-        return self._do(lambda: self._stream.send_headers(end))
-
-    def data(self, data: bytes, end: bool = False) -> Exchange:
-        """Send a piece of the body."""
-        self._order("data", "headers", "the end" if end else "headers")
-        return self._do(lambda: self._stream.send_data(data, end))
-
-    def trailers(self, trailers: Given) -> Exchange:
-        """Send trailers: they end the request."""
-        pairs = given_pairs(trailers, "trailers")
-        self._order("trailers", "headers", "the end")
-        return self._do(lambda: self._stream.send_trailers(pairs))
-
-    def respond(self, reply: Reply | None = None) -> Exchange:
-        """Let upstream answer, with `reply` or what was given at the start.
-
-        Raises:
-            SandboxMisuse: the whole request has not arrived there.
-        """
-        if not self._stream.due:
-            raise SandboxMisuse("upstream cannot answer now", cause="the request has not arrived "
-                                "there as a whole, or was answered", fix="look at .exchange")
-        return self._do(lambda: self._stream.respond(reply))
-
-    def disconnect(self) -> Exchange:
-        """The client goes away."""
-        return self._do(self._stream.disconnect)
-
-    def _order(self, what: str, wanted: str, then: str) -> None:
-        if self._sent != wanted:
-            raise SandboxMisuse(f"{what} cannot be sent now", cause=f"{self._sent} was sent last",
-                                fix="headers first, then data, then trailers")
-        self._sent = then
-
-    def _do(self, work: Callable[[], None]) -> Exchange:
-        def with_posts() -> None:
-            self._sandbox.host.happenings = self._stream.happenings
-            work()
-            self._sandbox.host.run_posts()
-
-        self._sandbox._alone(with_posts)
-        return self.exchange
 
 
 @lru_cache(maxsize=1024)
