@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from helpers.sandbox import routing
+from helpers.sandbox import local, routing
 from helpers.sandbox.context import Body
 from helpers.sandbox.errors import HostCallFailed
 from helpers.sandbox.headers import (
@@ -31,8 +31,6 @@ _NO_STATUS = "filter_removed_required_response_headers{missing_required_header:_
 # What the connection manager takes out of each response.
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding",
                   b"upgrade"})
-# What Envoy makes of an HTTP status for a gRPC client (source/common/grpc/status.cc).
-_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 def _nothing() -> None:
@@ -322,7 +320,8 @@ class Stream:
             return
         self.local = reply
         self.details = details
-        headers, content = self._local_headers(reply)
+        assert self.decode.map is not None
+        headers, content = local.message(reply, self.decode.map, head=self.head)
         if self.encode.map is None:
             path = self.encode
             path.map = headers
@@ -339,32 +338,6 @@ class Stream:
         self.client.headers(headers, not content)
         if content:
             self.client.data(content, True)
-
-    def _local_headers(self, reply: LocalReply) -> tuple[HeaderMap, bytes]:
-        assert self.decode.map is not None
-        wanted = self.decode.map.get(b"content-type") or b""
-        if wanted == b"application/grpc" or wanted.startswith(b"application/grpc+"):
-            number = reply.grpc_status
-            if number is None:
-                number = _GRPC.get(reply.status, 2)
-            headers = ResponseHeaders([(b":status", b"200"), (b"content-type", b"application/grpc"),
-                                       (b"grpc-status", b"%d" % number)])
-            if reply.body:
-                headers.add(b"grpc-message", reply.body)
-            for name, value in reply.headers.raw:
-                headers.add(name, value)
-            return headers, b""
-        headers = ResponseHeaders([(b":status", b"%d" % reply.status)])
-        for name, value in reply.headers.raw:
-            headers.add(name, value)
-        if reply.body:
-            headers.replace(b"content-length", b"%d" % len(reply.body))
-            if headers.get(b"content-type") is None:
-                headers.add(b"content-type", b"text/plain")
-        else:
-            headers.remove(b"content-length")
-            headers.remove(b"content-type")
-        return headers, b"" if self.head else reply.body
 
     # -- the end -----------------------------------------------------------------------------
 

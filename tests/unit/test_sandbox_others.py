@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from helpers.sandbox import Reply, Sandbox, pairs
+from helpers.sandbox import Headers, LocalReply, Reply, Sandbox, local, pairs
+from helpers.sandbox.headers import RequestHeaders
 
 _SIGNATURES = {
     "env.proxy_log": ("i32 " * 3, "i32"),
@@ -113,6 +114,14 @@ def test_a_panic_that_is_written_in_pieces_is_read_as_a_whole() -> None:
         assert panic.message == "panic: no such user"
 
 
+def test_a_client_that_got_headers_before_the_panic_got_their_status() -> None:
+    module = plugin("""(func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+        unreachable)""")
+    with Sandbox(module) as sandbox:
+        exchange = sandbox.request(upstream=Reply(201, body=[b"a", b"b"]))
+        assert (exchange.state, exchange.status) == ("reset", 201)
+
+
 def test_the_host_that_a_client_names_is_the_authority() -> None:
     with Sandbox(plugin("")) as sandbox:
         arrived = sandbox.request(headers={"Host": "example.com"}).upstream
@@ -128,3 +137,48 @@ def test_over_http_2_a_host_beside_the_authority_is_dropped() -> None:
         assert arrived is not None
         assert arrived.headers.all(":authority") == ["here"]
         assert "host" not in arrived.headers
+
+
+def answer(
+    added: list[tuple[bytes, bytes]], *, body: bytes = b"no", grpc: int | None = None,
+    content_type: bytes = b"",
+) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
+    """What a client gets of a local reply 403; as a real Envoy had it, with the same values."""
+    reply = LocalReply(403, "", body, Headers(added), grpc)
+    request = RequestHeaders([(b"content-type", content_type)])
+    headers, content = local.message(reply, request, head=False)
+    return tuple(headers.pairs), content
+
+
+def test_a_local_reply_has_the_status_that_was_asked_for_whatever_its_headers_say() -> None:
+    assert answer([(b":status", b"200"), (b"a", b"1")])[0] == (
+        (b":status", b"403"), (b"a", b"1"), (b"content-length", b"2"),
+        (b"content-type", b"text/plain"))
+
+
+def test_a_local_replys_own_length_is_corrected_where_it_stands() -> None:
+    assert answer([(b"content-length", b"99"), (b"a", b"1")])[0] == (
+        (b":status", b"403"), (b"content-length", b"2"), (b"a", b"1"),
+        (b"content-type", b"text/plain"))
+
+
+def test_a_local_reply_without_a_body_speaks_of_none() -> None:
+    assert answer([(b"content-type", b"text/html"), (b"content-length", b"7"), (b"a", b"1")],
+                  body=b"") == (((b":status", b"403"), (b"a", b"1")), b"")
+
+
+def test_a_grpc_client_gets_a_local_reply_in_headers_alone() -> None:
+    given = [(b"a", b"1"), (b"grpc-status", b"3"), (b"b", b"2"), (b"content-length", b"9")]
+    assert answer(given, body=b"say 100% \xc3\xa9\n~", grpc=7,
+                  content_type=b"application/grpc+proto") == ((
+        (b":status", b"200"), (b"a", b"1"), (b"grpc-status", b"3"), (b"b", b"2"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-message", b"say 100%25 %C3%A9%0A%7E")), b"")
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, b"7"), (0, b"0"), (16, b"16"), (99, b"7")])
+def test_a_grpc_status_that_there_is_not_comes_of_the_http_status(
+    asked: int | None, told: bytes
+) -> None:
+    headers, _ = answer([], grpc=asked, content_type=b"application/grpc")
+    assert dict(headers)[b"grpc-status"] == told

@@ -1,0 +1,65 @@
+"""What Envoy makes of a local reply (source/common/http/utility.cc, prepareLocalReply).
+
+As tried with Envoy 1.40: which headers a plugin may give, which are overwritten, in what order
+they stand, and how a gRPC client gets to know of it.
+"""
+
+from __future__ import annotations
+
+from helpers.sandbox.headers import HeaderMap, ResponseHeaders
+from helpers.sandbox.records import LocalReply
+
+# What Envoy makes of an HTTP status for a gRPC client (source/common/grpc/status.cc).
+_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+_GRPC_UNKNOWN = 2
+_MOST_GRPC = 16
+
+
+def message(reply: LocalReply, request: HeaderMap, *, head: bool) -> tuple[HeaderMap, bytes]:
+    """Headers and body of the answer.
+
+    Args:
+        request: the headers of the request as they are now: a gRPC client is told by its
+            content-type.
+        head: the request is a HEAD.
+    """
+    headers = ResponseHeaders([(b":status", b"")])
+    for name, value in reply.headers.raw:
+        headers.add(name, value)
+    wanted = request.get(b"content-type") or b""
+    if wanted == b"application/grpc" or wanted.startswith(b"application/grpc+"):
+        _set(headers, b":status", b"200")
+        _set(headers, b"content-type", b"application/grpc")
+        headers.remove(b"content-length")
+        if not headers.get(b"grpc-status"):
+            number = reply.grpc_status
+            if number is None or number > _MOST_GRPC:
+                number = _GRPC.get(reply.status, _GRPC_UNKNOWN)
+            _set(headers, b"grpc-status", b"%d" % number)
+        if reply.body:
+            _set(headers, b"grpc-message", _percent(reply.body))
+        return headers, b""
+    _set(headers, b":status", b"%d" % reply.status)
+    if reply.body:
+        _set(headers, b"content-length", b"%d" % len(reply.body))
+        if headers.get(b"content-type") is None:
+            headers.add(b"content-type", b"text/plain")
+    else:
+        headers.remove(b"content-length")
+        headers.remove(b"content-type")
+    return headers, b"" if head else reply.body
+
+
+def _set(headers: HeaderMap, name: bytes, value: bytes) -> None:
+    """A header of those that have a slot: its value changes, its place does not."""
+    for at, (have, _) in enumerate(headers.pairs):
+        if have == name:
+            headers.pairs[at] = (name, value)
+            return
+    headers.add(name, value)
+
+
+def _percent(text: bytes) -> bytes:
+    """As a gRPC message goes over HTTP (source/common/http/utility.cc, PercentEncoding)."""
+    return b"".join(b"%c" % byte if 0x20 <= byte < 0x7E and byte != 0x25 else b"%%%02X" % byte
+                    for byte in text)
