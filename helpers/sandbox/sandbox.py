@@ -331,7 +331,10 @@ class Sandbox:
         happenings = self.host.happenings = Happenings()
         if self.host.recorder is not None:
             self.host.recorder.begin()
-        return Stream(self.host, self._handles, made, upstream, protocol, happenings)
+        stream = Stream(self.host, self._handles, made, upstream, protocol, happenings)
+        if not add_headers:
+            stream.had_proto = made.get(b"x-forwarded-proto") is not None
+        return stream
 
     def _drive(self, stream: Stream) -> None:
         """Let all happen that can: callouts first, then upstream's answer."""

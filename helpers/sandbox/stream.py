@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from helpers.sandbox import local, routing
 from helpers.sandbox.context import Body
+from helpers.sandbox.ends import ClientEnd, Side, UpstreamEnd
 from helpers.sandbox.errors import HostCallFailed
 from helpers.sandbox.headers import (
     HeaderMap,
@@ -18,7 +18,7 @@ from helpers.sandbox.headers import (
 )
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.path import Path
-from helpers.sandbox.records import Happenings, LocalReply, Message, Reply, Upstream
+from helpers.sandbox.records import Happenings, LocalReply, Reply, Upstream
 from helpers.sandbox.slot import Slot
 
 if TYPE_CHECKING:
@@ -31,91 +31,6 @@ _NO_STATUS = "filter_removed_required_response_headers{missing_required_header:_
 # What the connection manager takes out of each response.
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding",
                   b"upgrade"})
-
-
-def _nothing() -> None:
-    return None
-
-
-class _Side:
-    """What arrived at one end."""
-
-    found: list[Pair] | None = None
-    trailers_found: list[Pair] | None = None
-    done = False
-
-    def __init__(self, on_end: Callable[[], None]) -> None:
-        self.body: list[bytes] = []
-        self.on_end = on_end
-
-    def headers(self, headers: HeaderMap, end: bool) -> None:
-        self.found = headers.pairs.copy()
-        if end:
-            self._finish()
-
-    def data(self, data: bytes, end: bool) -> None:
-        if self.done:
-            return
-        if data:
-            self.body.append(data)
-        if end:
-            self._finish()
-
-    def trailers(self, trailers: HeaderMap) -> None:
-        if self.done:
-            return
-        # Without a trailer in them they are the end and no more.
-        self.trailers_found = trailers.pairs.copy() or None
-        self._finish()
-
-    def _finish(self) -> None:
-        self.done = True
-        self.on_end()
-
-    def message(self) -> Message | None:
-        if self.found is None:
-            return None
-        trailers = self.trailers_found
-        return Message(Headers(self.found), b"".join(self.body),
-                       None if trailers is None else Headers(trailers), self.done)
-
-
-class _Upstream(_Side):
-    """Behind the request's last filter: the router, and the upstream."""
-
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(_nothing)
-        self.stream = stream
-
-    def headers(self, headers: HeaderMap, end: bool) -> None:
-        stream = self.stream
-        if stream.touched and stream.unroutable(headers):
-            return
-        super().headers(headers, end)
-
-    def too_large(self) -> None:
-        self.stream.local_reply(413, "request_payload_too_large", b"Payload Too Large", [], None)
-
-
-class _Client(_Side):
-    """Behind the response's last filter: the connection manager, and the client."""
-
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(_nothing)
-        self.stream = stream
-
-    def headers(self, headers: HeaderMap, end: bool) -> None:
-        if self.stream.unfit(headers):
-            return
-        super().headers(headers, end)
-
-    def too_large(self) -> None:
-        self.stream.local_reply(500, "response_payload_too_large", b"Internal Server Error", [],
-                                None)
-
-    def _finish(self) -> None:
-        self.done = True
-        self.stream.answered_whole()
 
 
 class Stream:
@@ -134,11 +49,13 @@ class Stream:
     details: str | None = None
     local: LocalReply | None = None
     answered = over = False
+    #: The request came with x-forwarded-proto, as a connection manager sees to it.
+    had_proto = True
     #: A plugin could change the request's headers.
     touched = False
     filter_state: dict[bytes, bytes] | None = None
     #: What the client sent, before plugins changed the map in place: kept when it is traced.
-    sent: _Side | None = None
+    sent: Side | None = None
 
     def __init__(self, host: Host, handles: list[Handle], headers: HeaderMap, upstream: Upstream,
                  protocol: str, happenings: Happenings) -> None:
@@ -146,20 +63,16 @@ class Stream:
         self.happenings = happenings
         self.protocol = protocol
         self.slots = slots = [Slot(handle, self) for handle in handles]
-        self.upstream = _Upstream(self)
-        self.client = _Client(self)
+        self.upstream = UpstreamEnd(self)
+        self.client = ClientEnd(self)
         self.decode = Path(0, slots, self.upstream)
         self.encode = Path(1, slots[::-1] if len(slots) > 1 else slots, self.client)
         self.decode.map = headers
         if host.recorder is not None:
-            self.sent = _Side(_nothing)
+            self.sent = Side()
             self.sent.headers(headers, False)
         self.wanted = upstream
         self.head = (b":method", b"HEAD") in headers.pairs
-        self.had_proto = False
-        for name, _ in headers.pairs:
-            if name == b"x-forwarded-proto":
-                self.had_proto = True
         self.begun = host.clock.now
 
     # -- the request's way -------------------------------------------------------------------
