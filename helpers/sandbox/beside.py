@@ -30,7 +30,7 @@ _LINE = re.compile(
     r"\[(?P<who>host->vm|host<-vm|vm->host|vm<-host)\] (?P<name>[\w.]+?)"
     r"(?:\((?P<args>[^)]*)\)| return: (?P<back>.*))$")
 _NONE = "-"
-_WIDE = 46
+_WIDE = 34
 _HEADINGS = ("WHO CALLS", "CALL", "IN THE SANDBOX", "IN ENVOY")
 
 
