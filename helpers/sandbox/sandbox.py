@@ -161,7 +161,7 @@ class Sandbox:
                 if body or trailers:
                     self._send(stream, chunks(body), given_pairs(trailers, "trailers"))
                 else:
-                    stream.decode.headers(0, True)
+                    stream.send_headers(True)
                 self._drive(stream)
             except HostCallFailed:
                 stream.disconnect()  # nobody will ever go on with it
