@@ -276,7 +276,7 @@ class Stream:
             self.over = True
             for name, value in self.client.found or ():
                 if name == b":status":
-                    self.status = int(value) if value.isdigit() else 0
+                    self.status = int(value) if value.isdigit() and len(value) < 10 else 0
                     break
             # Not under a callback of this very stream, which may still be on the way back.
             self.host.post(self.finish)

@@ -109,7 +109,7 @@ def plugin(callbacks: Mapping[str, str] | None = None, *, data: Mapping[int, byt
     if "$say" in code:
         code += _SAY
     wanted = [_imported(name) for name in sorted(set(re.findall(r"\(call \$(\w+)", code)))
-              if not re.search(rf"\(func \${name}\b", code)]
+              if not re.search(rf"\(func \${name}\s", code)]
     segments = [f"(data (i32.const {at}) {quoted(found)})" for at, found in (data or {}).items()]
     marks = [f'(func (export "{mark}"))' for mark in markers]
     return wat("\n".join(["(module", *wanted, f'(memory (export "memory") {memory})', *segments,
