@@ -51,7 +51,7 @@ def engine() -> wasmtime.Engine:
 
 def cache_folder() -> Path:
     """Where compiled modules are kept between processes."""
-    return paths.HOME / "sandbox-cache"
+    return paths.HOME / "cache" / "sandbox"
 
 
 def module(data: bytes, digest: str, *, on_disk: bool = True) -> wasmtime.Module:
