@@ -97,10 +97,8 @@ class Vms:
                     "Wasm VM failed Failed to start base Wasm", detail=self._said(),
                     fix="read what it logged")
             host.configuration_in_force = handle.configuration
-            size = len(handle.configuration)
-            configured = vm.call("proxy_validate_configuration", root, root.id, size)
-            if configured != 0:
-                configured = vm.call("proxy_on_configure", root, root.id, size)
+            # Older SDKs export proxy_validate_configuration, too: no host calls it any more.
+            configured = vm.call("proxy_on_configure", root, root.id, len(handle.configuration))
             self._hold(handle, vm)
             if configured == 0:
                 raise ConfigureFailed(

@@ -182,3 +182,9 @@ def test_a_grpc_status_that_there_is_not_comes_of_the_http_status(
 ) -> None:
     headers, _ = answer([], grpc=asked, content_type=b"application/grpc")
     assert dict(headers)[b"grpc-status"] == told
+
+
+def test_validation_of_the_configuration_is_nothing_that_envoy_asks_for() -> None:
+    with Sandbox(plugin("""(func (export "proxy_validate_configuration") (param i32 i32)
+            (result i32) unreachable)""")) as sandbox:
+        assert sandbox.request().status == 200
