@@ -12,6 +12,7 @@ import wasmtime
 
 from helpers import steps
 from helpers.bench.figures import Bars, Figure, Measured, Spread, ratio
+from helpers.bench.place import scratch
 from helpers.errors import NotReady
 from helpers.sandbox import DeadlineExceeded, Plugin, Reply, Sandbox, StartFailed, compiled, engine
 
@@ -35,10 +36,24 @@ _LOOP = """
   (func (export "proxy_on_context_create") (param i32 i32) (loop $forever (br $forever))))
 """
 
+_REPAIR = """    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(HeaderLogger))
+    }
+"""
+
 Send = Callable[[Sandbox], None]
 
 
 def _headers_only(sandbox: Sandbox) -> None:
+    seen = sandbox.request(path="/productpage", headers={"user-agent": "MyTestClient"})
+    if seen.logs[-1].text != "User-Agent: MyTestClient":
+        raise NotReady("a request was not logged", cause=str(seen), fix="please report this")
+
+
+def _chatty(sandbox: Sandbox) -> None:
     sandbox.request(path="/productpage", headers={"user-agent": "MyTestClient"})
 
 
@@ -68,13 +83,16 @@ def bench(
         "body-rewrite": steps.build_plugin("body-rewrite"),
         "lifecycle": steps.build_plugin("lifecycle"),
     }
-    plain = Plugin(modules["header-logger"])
-    say(f"requests through header-logger, {rounds} rounds; the way taken is {chosen} {why_not}")
+    with scratch():
+        plain = Plugin(_article_repaired().read_bytes(), name="article")
+    say(f"requests through the article's filter, repaired, {rounds} rounds; the way taken is "
+        f"{chosen} {why_not}".rstrip())
     ours, naive, traced = _turns(plain, _headers_only, rounds, traced=True)
+    logger, logger_naive, _ = _turns(Plugin(modules["header-logger"]), _headers_only, rounds)
     say("requests with bodies, and a plugin that logs every callback")
     body, body_naive, _ = _turns(
         Plugin(modules["body-rewrite"], _REWRITE), _with_bodies, rounds)
-    chatty, chatty_naive, _ = _turns(Plugin(modules["lifecycle"]), _headers_only, rounds)
+    chatty, chatty_naive, _ = _turns(Plugin(modules["lifecycle"]), _chatty, rounds)
     say("loading: from the cache, and compiled")
     load, compile_ = _loading(modules["header-logger"], rounds)
     say("a loop without end")
@@ -82,9 +100,24 @@ def bench(
     say(f"memory over {requests:,} requests")
     growth = _growth(plain, requests)
     return summary(
-        ours=ours, naive=naive, traced=traced, body=body, body_naive=body_naive, chatty=chatty,
+        ours=ours, naive=naive, traced=traced, logger=logger, logger_naive=logger_naive,
+        body=body, body_naive=body_naive, chatty=chatty,
         chatty_naive=chatty_naive, load=load, compiled_ms=compile_, late=late, growth_mb=growth,
         requests=requests, way=chosen)
+
+
+def _article_repaired() -> Path:
+    """The article's filter with the two functions that its listing lacks: six callbacks and two
+    host calls a request."""
+    crate = steps.cargo_new("header-only")
+    steps.write_file(crate, "Cargo.toml")
+    printed = steps.write_file(crate, "src/lib.rs").path.read_text(encoding="utf-8")
+    root = "impl RootContext for HeaderLogger {\n"
+    if printed.count(root) != 1:
+        raise NotReady("the article's filter has no root context to repair",
+                       cause="its text was changed", fix="please report this")
+    steps.write_file(crate, "src/lib.rs", printed.replace(root, root + _REPAIR))
+    return steps.cargo_build(crate, sink=None).module
 
 
 def _turns(plugin: Plugin, send: Send, rounds: int, *, traced: bool = False
@@ -165,7 +198,8 @@ def _growth(plugin: Plugin, requests: int) -> float:
         return (process.memory_info().rss - before) / 1e6
 
 
-def summary(*, ours: list[float], naive: list[float], traced: list[float], body: list[float],
+def summary(*, ours: list[float], naive: list[float], traced: list[float],
+            logger: list[float], logger_naive: list[float], body: list[float],
             body_naive: list[float], chatty: list[float], chatty_naive: list[float],
             load: list[float], compiled_ms: list[float], late: list[float], growth_mb: float,
             requests: int, way: str) -> Measured:
@@ -178,12 +212,15 @@ def summary(*, ours: list[float], naive: list[float], traced: list[float], body:
         name="sandbox",
         title="The sandbox on one core",
         figures=(
-            Figure(name="header-logger at info", unit="requests/s", ours=fast, naive=slow,
-                   naive_way=_NAIVE_WAY, goal=GOAL_REQUESTS, more_is_better=True),
+            Figure(name="the article's filter, repaired", unit="requests/s", ours=fast,
+                   naive=slow, naive_way=_NAIVE_WAY, goal=GOAL_REQUESTS, more_is_better=True),
             Figure(name="  times the naive way, by round", unit="×", ours=times, goal=GOAL_TIMES,
                    more_is_better=True),
             Figure(name="  slower with the trace, by round", unit="×", ours=price,
                    goal=GOAL_TRACE),
+            Figure(name="header-logger at info, which copies all headers", unit="requests/s",
+                   ours=Spread.of(logger), naive=Spread.of(logger_naive), naive_way=_NAIVE_WAY,
+                   more_is_better=True),
             Figure(name="body-rewrite, both bodies in two chunks", unit="requests/s",
                    ours=Spread.of(body), naive=public, naive_way=_NAIVE_WAY,
                    more_is_better=True),
@@ -198,12 +235,12 @@ def summary(*, ours: list[float], naive: list[float], traced: list[float], body:
             Figure(name=f"memory grown over {requests:,} requests", unit="MB",
                    ours=Spread.of([growth_mb]), goal=GOAL_GROWTH_MB),
         ),
-        bars=Bars.of("Requests a second through header-logger",
+        bars=Bars.of("Requests a second, the article's filter repaired",
                      {"ours": fast.median, "ours, with the trace": watched.median,
                       "naive": slow.median}, unit="requests/s", baseline="naive"),
         notes=(
-            f"the way taken is \"{way}\"; header-logger makes 6 guest calls, 3 host calls and one "
-            "allocation a request, and its line is kept",
+            f"the way taken is \"{way}\"; the article's filter makes 6 guest calls, 2 host calls "
+            "and one allocation a request; its line is kept and checked",
             f"naive is the same host on {_NAIVE_WAY}: ratio of neighbours "
             f"{ratio(fast, slow):.1f}",
             f"the deadline of the loop is {_DEADLINE} s; the clock ticks each "
