@@ -189,8 +189,8 @@ class Path:
             self.end.too_large()
 
     def resume(self, slot: Slot) -> bool:
-        """A filter goes on; False when it had not stopped."""
-        if self.dead:
+        """A filter goes on; False when it had not stopped, or nothing has come this way yet."""
+        if self.dead or self.map is None:
             return False
         number = self.slots.index(slot)
         stopped = self.gates is not None and self.gates[number].stop != RUN
