@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from helpers.errors import BadModule, WorkbookError
+from helpers.sandbox.names import readable_name
 
 #: Envoy prints at most this many (proxy-wasm-cpp-host, limits.h).
 MOST_FRAMES = 20
@@ -62,7 +63,7 @@ class GuestPanic(SandboxError):
             cause=cause or trap,
             fix=fix or "read the frames from the top: the first of your own functions is where "
             "it broke",
-            detail="\n".join(f"  {i}: {name}" for i, name in enumerate(frames)),
+            detail="\n".join(f"  {i}: {readable_name(name)}" for i, name in enumerate(frames)),
         )
 
     def __reduce__(self) -> tuple[object, ...]:
