@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from helpers.sandbox import properties
+from helpers.sandbox import grpc, properties
 from helpers.sandbox.clock import Clock, Timer
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import GuestPanic, HostCallFailed
@@ -58,6 +58,8 @@ def _made_up(status: int, words: str) -> Reply:
 _HUNG_UP = _made_up(503, "upstream connect error or disconnect/reset before headers. "
                     "reset reason: remote reset")
 _TOO_LATE = _made_up(504, "upstream request timeout")
+_REASONS = {id(_HUNG_UP): b"upstream_reset_before_response_started{remote_reset}",
+            id(_TOO_LATE): b"response_timeout"}
 
 
 class Host:
@@ -90,7 +92,7 @@ class Host:
         self.left = MOST_EVENTS
         self.until = 0.0
         self._posts: deque[Callable[[], None]] = deque()
-        self._call = 0
+        self._calls = [0, 0]
         self._call_bytes: dict[int, int] = {}
         self._long_lines = 0
 
@@ -165,13 +167,17 @@ class Host:
                 context.tick.cancel()
         for number, root in list(self.waiting.items()):
             if root.vm is vm:
-                self._forget_call(number)
+                self.forget_call(number)
 
     # -- things to do ----------------------------------------------------------------------
 
     def post(self, work: Callable[[], None]) -> None:
         """Do `work` when no guest runs: the event loop's next turn."""
         self._posts.append(work)
+
+    def post_first(self, work: Callable[[], None]) -> None:
+        """Do `work` before all that waits."""
+        self._posts.appendleft(work)
 
     def run_posts(self) -> None:
         """Do all that was posted, and what it posts in turn."""
@@ -247,8 +253,10 @@ class Host:
     # -- callouts --------------------------------------------------------------------------
 
     def begin_call(self, context: Context, cluster: str, headers: HeaderMap, body: bytes,
-                   trailers: list[Pair], timeout: int) -> int | None:
-        """Send an HTTP call; its answer comes to the root later. The call's id.
+                   trailers: list[Pair], timeout: int, *, kind: int = 0) -> int | None:
+        """Send a call; its answer comes to the root later. The call's id.
+
+        `kind` is 0 for HTTP, or grpc.CALL.
 
         None when too many are under way, or carry too much.
         """
@@ -258,8 +266,9 @@ class Host:
             self.diagnose(f"proxy_http_call: {len(self.waiting):,} calls are under way, and this "
                           "one is too much: Envoy, too, has circuit breakers")
             return None
-        self._call += 4  # Envoy keeps the kind of call in the two low bits
-        number, root = self._call, context.root
+        # Envoy keeps the kind of call in the two low bits, and counts each kind by itself.
+        self._calls[kind] += 4
+        number, root = self._calls[kind] | kind, context.root
         made = Callout(cluster, Headers(headers.pairs), body, Headers(trailers) if trailers
                        else None, timeout / 1000, context.plugin.name)
         self.waiting[number] = root
@@ -281,14 +290,14 @@ class Host:
             try:
                 answer = answer(made)
             except Exception as error:
-                self._forget_call(number)
+                self.forget_call(number)
                 raise HostCallFailed(
                     f"the function for cluster {made.cluster!r} raised "
                     f"{type(error).__name__}: {error}",
                     cause="it answers the plugin's callout in place of a service",
                     fix="let it return a Reply, or None for a call that fails") from error
         if answer is not None and not isinstance(answer, Reply):
-            self._forget_call(number)
+            self.forget_call(number)
             raise HostCallFailed(
                 f"cluster {made.cluster!r} answered {type(answer).__name__}",
                 cause="an answer is a Reply, or None for a call that fails",
@@ -307,15 +316,18 @@ class Host:
         if limit is not None and number not in self.waiting:
             limit.cancel()
 
-    def _forget_call(self, number: int) -> Context | None:
+    def forget_call(self, number: int) -> Context | None:
         """It is not under way any more; who made it, if it was."""
         self._call_bytes.pop(number, None)
         return self.waiting.pop(number, None)
 
     def _answer(self, number: int, answer: Reply | None) -> None:
-        root = self._forget_call(number)
+        root = self.forget_call(number)
         if root is None or root.vm.failed is not None:
             return  # answered before, or nobody is left to hear it
+        if number & grpc.KIND:
+            grpc.deliver(root, number, answer, _REASONS.get(id(answer), b"via_upstream"))
+            return
         count = size = trailing = 0
         if answer is None or answer.cut:
             root.call_status = (_BROKEN_CONNECTION, b"reset")
@@ -328,12 +340,18 @@ class Host:
             trailers = ResponseTrailers.of(tail.copy()) if tail else None
             root.call = (headers, body, trailers)
             count, size, trailing = len(headers), len(body), len(trailers or ())
+
+        def forget() -> None:
+            root.call = None
+            root.call_status = (root.call_status[0], b"")
+
+        # What the callback asks for comes after that.
+        root.vm.deferred.append(forget)
         try:
             root.vm.call("proxy_on_http_call_response", root, root.id, number, count, size,
                          trailing)
         finally:
-            root.call = None
-            root.call_status = (root.call_status[0], b"")
+            forget()
 
     # -- properties ------------------------------------------------------------------------
 

@@ -10,31 +10,39 @@ from helpers.sandbox.headers import HeaderMap, ResponseHeaders
 from helpers.sandbox.records import LocalReply
 
 # What Envoy makes of an HTTP status for a gRPC client (source/common/grpc/status.cc).
-_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-_GRPC_UNKNOWN = 2
+GRPC_OF_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+GRPC_UNKNOWN = 2
 _MOST_GRPC = 16
 
 
-def message(reply: LocalReply, request: HeaderMap, *, head: bool) -> tuple[HeaderMap, bytes]:
+def is_grpc(request: HeaderMap | None) -> bool:
+    """Whether it is a gRPC request: its content-type says so, as it came from the client."""
+    wanted = (request.get(b"content-type") if request is not None else None) or b""
+    return wanted == b"application/grpc" or wanted.startswith(b"application/grpc+")
+
+
+def message(reply: LocalReply, request: HeaderMap | None, *, head: bool,
+            grpc: bool | None = None) -> tuple[HeaderMap, bytes]:
     """Headers and body of the answer.
 
     Args:
-        request: the headers of the request as they are now: a gRPC client is told by its
-            content-type.
+        request: its headers as they are now.
         head: the request is a HEAD.
+        grpc: whether it came as one of gRPC; None: see `is_grpc`.
     """
+    if grpc is None:
+        grpc = is_grpc(request)
     headers = ResponseHeaders([(b":status", b"")])
     for name, value in reply.headers.raw:
         headers.add(name, value)
-    wanted = request.get(b"content-type") or b""
-    if wanted == b"application/grpc" or wanted.startswith(b"application/grpc+"):
+    if grpc:
         _set(headers, b":status", b"200")
         _set(headers, b"content-type", b"application/grpc")
         headers.remove(b"content-length")
         if not headers.get(b"grpc-status"):
             number = reply.grpc_status
             if number is None or number > _MOST_GRPC:
-                number = _GRPC.get(reply.status, _GRPC_UNKNOWN)
+                number = GRPC_OF_HTTP.get(reply.status, GRPC_UNKNOWN)
             _set(headers, b"grpc-status", b"%d" % number)
         if reply.body:
             _set(headers, b"grpc-message", _percent(reply.body))

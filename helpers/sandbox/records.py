@@ -150,6 +150,18 @@ class Reply:
         trailers = ResponseTrailers(given_pairs(self.trailers, "trailers"))
         object.__setattr__(self, "_read", (found.pairs, chunks(self.body), trailers.pairs))
 
+    @classmethod
+    def grpc(cls, message: bytes = b"", status: int = 0, text: str = "", *,
+             delay: float = 0.0) -> Reply:
+        """What a gRPC service answers: a message, or a status that is not 0 and why."""
+        from helpers.sandbox.grpc import frame  # it needs Reply for its types
+
+        headers = {"content-type": "application/grpc"}
+        if status:
+            headers |= {"grpc-status": str(status)} | ({"grpc-message": text} if text else {})
+            return cls(200, headers, delay=delay)
+        return cls(200, headers, frame(message), {"grpc-status": "0"}, delay)
+
     def read(self) -> tuple[list[Pair], list[bytes], list[Pair]]:
         """Headers with ":status", body in chunks, trailers: to copy, not to change."""
         found: tuple[list[Pair], list[bytes], list[Pair]] = self._read  # type: ignore[attr-defined]
@@ -165,6 +177,8 @@ class Callout:
         headers, body, trailers: of its request.
         timeout: seconds; 0 for none.
         plugin: who called.
+
+    A gRPC call is one, too: a POST to "/service/method"; see `message`.
     """
 
     cluster: str
@@ -173,6 +187,11 @@ class Callout:
     trailers: Headers | None = None
     timeout: float = 0.0
     plugin: str = ""
+
+    @property
+    def message(self) -> bytes:
+        """The message of a gRPC call: the body without its frame."""
+        return self.body[5:]
 
 
 Answer = Callable[[Callout], Reply | None]

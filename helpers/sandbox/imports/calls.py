@@ -1,13 +1,13 @@
-"""Calls to other services: HTTP is carried out by the caller's answers, gRPC is not."""
+"""Calls to other services, by the caller's answers: HTTP, gRPC with one message each way."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from helpers.sandbox import pairs
+from helpers.sandbox import grpc, pairs
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.headers import RequestHeaders, as_text
-from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, OK
+from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK, PARSE_FAILURE
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
@@ -53,29 +53,54 @@ def functions(vm: Vm) -> list[HostFunction]:
         vm.guest.write_u32(id_at, number)
         return OK
 
-    def grpc(name: str, sizes: int) -> HostFunction:
-        def refuse(*args: int) -> int:
-            # Pointers are held to memory all the same: a bad one is the guest's mistake.
-            for at in range(0, 2 * sizes, 2):
-                vm.guest.read(args[at], args[at + 1])
-            return host.unimplemented(name)
+    def grpc_call(upstream_at: int, upstream_size: int, service_at: int, service_size: int,
+                  method_at: int, method_size: int, metadata_at: int, metadata_size: int,
+                  message_at: int, message_size: int, timeout: int, id_at: int) -> int:
+        cluster = grpc.cluster_of(text(upstream_at, upstream_size))
+        service, method = text(service_at, service_size), text(method_at, method_size)
+        metadata, wrong = pairs.decode(text(metadata_at, metadata_size))
+        message = text(message_at, message_size)
+        vm.guest.read_u32(id_at)  # a bad pointer must not begin a call
+        if wrong:
+            host.diagnose(f"proxy_grpc_call: {wrong}")
+        if as_text(cluster) not in host.callouts:
+            known = ", ".join(map(repr, host.callouts)) or "none"
+            host.diagnose(f"proxy_grpc_call: there is no cluster {as_text(cluster)[:100]!r}; "
+                          f"callouts= names {known}")
+            return PARSE_FAILURE
+        headers = grpc.request(cluster, service, method, metadata, timeout)
+        number = host.begin_call(vm.context, as_text(cluster), headers, grpc.frame(message), [],
+                                 timeout, kind=grpc.CALL)
+        if number is None:
+            return INTERNAL_FAILURE
+        vm.guest.write_u32(id_at, number)
+        return OK
 
-        params = {"proxy_grpc_call": 12, "proxy_grpc_stream": 9}[name]
-        return HostFunction("env", name, "i" * params, "i", refuse)
+    def grpc_stream(*args: int) -> int:
+        # Pointers are held to memory all the same: a bad one is the guest's mistake.
+        for at in range(0, 8, 2):
+            vm.guest.read(args[at], args[at + 1])
+        return host.unimplemented("proxy_grpc_stream")
 
-    def no_stream(name: str, params: str) -> HostFunction:
-        def refuse(*args: int) -> int:
-            if name == "proxy_grpc_send":
-                vm.guest.read(args[1], args[2])
-            return host.unimplemented(name)
+    def grpc_send(number: int, message_at: int, message_size: int, _end: int) -> int:
+        vm.guest.read(message_at, message_size)
+        return NOT_FOUND if number & grpc.KIND == grpc.STREAM else BAD_ARGUMENT
 
-        return HostFunction("env", name, params, "i", refuse)
+    def grpc_cancel(number: int) -> int:
+        kind = number & grpc.KIND
+        if kind not in (grpc.CALL, grpc.STREAM):
+            return BAD_ARGUMENT
+        root = host.waiting.get(number)
+        if root is not vm.context.root:
+            return NOT_FOUND
+        host.forget_call(number)
+        return OK
 
     return [
         HostFunction("env", "proxy_http_call", "i" * 10, "i", http_call),
-        grpc("proxy_grpc_call", 5),
-        grpc("proxy_grpc_stream", 4),
-        no_stream("proxy_grpc_send", "iiii"),
-        no_stream("proxy_grpc_cancel", "i"),
-        no_stream("proxy_grpc_close", "i"),
+        HostFunction("env", "proxy_grpc_call", "i" * 12, "i", grpc_call),
+        HostFunction("env", "proxy_grpc_stream", "i" * 9, "i", grpc_stream),
+        HostFunction("env", "proxy_grpc_send", "iiii", "i", grpc_send),
+        HostFunction("env", "proxy_grpc_cancel", "i", "i", grpc_cancel),
+        HostFunction("env", "proxy_grpc_close", "i", "i", grpc_cancel),
     ]
