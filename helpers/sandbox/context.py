@@ -94,8 +94,8 @@ class Context:
         if found is None and kind & 1:
             if self.ending and self.bodies[kind >> 1] is not None:
                 found = self.maps[kind] = stream.new_trailers(kind >> 1)
-        elif not kind and found is not None:
-            stream.touched = True
+        elif not kind and found is not None and not stream.touched:
+            stream.touch()
         return found
 
     def body(self, side: int) -> Body | None:

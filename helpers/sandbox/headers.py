@@ -71,7 +71,9 @@ def crumbs(pairs: list[Pair]) -> list[Pair]:
     if not cookies:
         return pairs
     rest = [pair for pair in pairs if pair[0] != b"cookie"]
-    line = b"; ".join(cookies)
+    line = b""
+    for cookie in cookies:
+        line = line + b"; " + cookie if line else cookie
     return [*rest, (b"cookie", line)] if line else rest
 
 

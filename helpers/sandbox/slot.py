@@ -29,7 +29,7 @@ class Slot:
     """
 
     context: Context | None = None
-    silent = False
+    silent = over = False
     vm: Vm
 
     def __init__(self, handle: Handle, stream: Stream) -> None:
@@ -158,6 +158,7 @@ class Slot:
         context, self.context = self.context, None
         if context is not None:
             context.slot = None
+        self.over = True
         del self.stream
 
     def _forgiven(self) -> bool:
@@ -165,7 +166,8 @@ class Slot:
 
     def _fail(self) -> bool:
         self.silent = True
-        self.stream.fail(self)
+        if not self.over:
+            self.stream.fail(self)
         return True
 
 

@@ -51,8 +51,8 @@ class Stream:
     answered = over = False
     #: The request came with x-forwarded-proto, as a connection manager sees to it.
     had_proto = True
-    #: A plugin could change the request's headers.
-    touched = False
+    #: A plugin could change the request's headers; whether it was a gRPC request before that.
+    touched = grpc = False
     filter_state: dict[bytes, bytes] | None = None
     #: What the client sent, before plugins changed the map in place: kept when it is traced.
     sent: Side | None = None
@@ -89,7 +89,9 @@ class Stream:
             self.sent.data(data, end)
         if not self.decode.dead:
             self.decode.complete = end
-            self.decode.data(0, Body(data), end)
+            body = Body(data)
+            self.decode.data(0, body, end)
+            body.data = b""  # whoever still looks at this piece sees what the codec left of it
 
     def send_trailers(self, trailers: list[Pair]) -> None:
         """The client sends its trailers."""
@@ -105,7 +107,8 @@ class Stream:
     @property
     def due(self) -> bool:
         """Whether upstream has the whole request and has not answered yet."""
-        return self.upstream.done and not self.answered and not self.encode.dead
+        return (self.upstream.done and not self.answered and self.encode.map is None
+                and not self.over)
 
     def respond(self, reply: Reply | None = None) -> None:
         """Upstream answers."""
@@ -147,7 +150,9 @@ class Stream:
                 return
             self.response_bytes += len(piece)
             path.complete = number == last
-            path.data(0, Body(piece), path.complete)
+            body = Body(piece)
+            path.data(0, body, path.complete)
+            body.data = b""
         if path.dead:
             return
         path.complete = True
@@ -168,6 +173,11 @@ class Stream:
             self.host.diagnose(
                 f"{slot.handle.name} resumed a {'response' if kind else 'request'} that it had "
                 "not paused")
+
+    def touch(self) -> None:
+        """A plugin is about to change the request's headers."""
+        self.touched = True
+        self.grpc = local.is_grpc(self.decode.map)
 
     def new_trailers(self, side: int) -> HeaderMap:
         """Trailers that a plugin makes."""
@@ -233,8 +243,8 @@ class Stream:
             return
         self.local = reply
         self.details = details
-        assert self.decode.map is not None
-        headers, content = local.message(reply, self.decode.map, head=self.head)
+        headers, content = local.message(
+            reply, self.decode.map, head=self.head, grpc=self.grpc if self.touched else None)
         if self.encode.map is None:
             path = self.encode
             path.map = headers
@@ -264,22 +274,26 @@ class Stream:
 
     def _reset(self) -> None:
         self.decode.dead = self.encode.dead = True
-        self._end()
+        self._over()
+        self.finish()
 
     def answered_whole(self) -> None:
         """The client has all of the response."""
-        self.decode.dead = True
-        self._end()
-
-    def _end(self) -> None:
         if not self.over:
-            self.over = True
-            for name, value in self.client.found or ():
-                if name == b":status":
-                    self.status = int(value) if value.isdigit() and len(value) < 10 else 0
-                    break
-            # Not under a callback of this very stream, which may still be on the way back.
-            self.host.post(self.finish)
+            self.decode.dead = True
+            self._over()
+            if self.decode.complete:
+                # When what came in with it is worked off, and before anything else.
+                self.host.post_first(self.finish)
+            else:
+                self.finish()  # Envoy breaks the request off
+
+    def _over(self) -> None:
+        self.over = True
+        for name, value in self.client.found or ():
+            if name == b":status":
+                self.status = int(value) if value.isdigit() and len(value) < 10 else 0
+                break
 
     def finish(self) -> None:
         """Log, done, delete: in Envoy's order, or the specification's (done first)."""

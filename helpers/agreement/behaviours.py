@@ -1,0 +1,203 @@
+"""Plugins at work: what they are told to do, by kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from helpers.agreement.cases import CLUSTERS, NAMES, TRAILER_NAMES, Filter, chance, pick, value
+
+Settings = dict[str, Any]
+PLACES = ("request_headers", "request_body", "request_trailers",
+          "response_headers", "response_body", "response_trailers")
+
+
+def text(data: bytes) -> Any:
+    """Bytes as a plugin's setting has them."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"hex": data.hex()}
+
+
+def edit(choice: Random, where: str, at: str | None = None) -> Settings:
+    """One edit of lifecycle."""
+    made: Settings = {"where": where}
+    if at is not None and at != where:
+        made["at"] = at
+    if where.endswith("body"):
+        made["op"] = pick(choice, ("append", "prepend", "replace", "splice"))
+        made["value"] = text(pick(choice, (b"NEW", b"", b"\xff\x00", b"<" * 50)))
+        if made["op"] == "splice":
+            made["start"] = pick(choice, (0, 1, 2, 100))
+            made["size"] = pick(choice, (0, 1, 2, 100))
+        if chance(choice, 40):
+            made["at_end"] = True
+        return made
+    names = TRAILER_NAMES if where.endswith("trailers") else NAMES
+    made["op"] = pick(choice, ("add", "replace", "remove", "set"))
+    if made["op"] == "set":
+        made["pairs"] = [*_pseudo(where),
+                         *([pick(choice, names), text(value(choice))]
+                           for _ in range(choice.randrange(4)))]
+        return made
+    made["name"] = pick(choice, names)
+    if chance(choice, 10):
+        made["name"] = made["name"].upper()
+    if made["op"] != "remove":
+        made["value"] = text(value(choice))
+    return made
+
+
+def _pseudo(where: str) -> list[list[str]]:
+    if where == "request_headers":
+        return [[":method", "GET"], [":path", "/set"], [":scheme", "http"], [":authority", "set"]]
+    return [[":status", "200"]] if where == "response_headers" else []
+
+
+def lifecycle(settings: Settings) -> Filter:
+    """The plugin that logs all it sees."""
+    return Filter("lifecycle", json.dumps({"most_bytes": 64, **settings}))
+
+
+def edits(choice: Random) -> tuple[Filter, ...]:
+    """Edits, each in the callback that it belongs to."""
+    found = [edit(choice, pick(choice, PLACES)) for _ in range(1 + choice.randrange(5))]
+    return (lifecycle({"edits": found, **_reads(choice)}),)
+
+
+def late_edits(choice: Random) -> tuple[Filter, ...]:
+    """Edits in any callback at all, and reads of everything everywhere."""
+    places = (*PLACES, "on_log", "on_done")
+    found = [edit(choice, pick(choice, PLACES), pick(choice, places))
+             for _ in range(1 + choice.randrange(5))]
+    return (lifecycle({"edits": found, "read": "all"}),)
+
+
+def pauses(choice: Random) -> tuple[Filter, ...]:
+    """Pauses at bodies and trailers, gathered bodies, edits of what was gathered."""
+    settings: Settings = _reads(choice)
+    if chance(choice, 60):
+        settings["pause_body"] = True
+    if chance(choice, 50):
+        settings["pause"] = [pick(choice, PLACES)]
+    settings["edits"] = [edit(choice, pick(choice, PLACES)) for _ in range(choice.randrange(3))]
+    return (lifecycle(settings),)
+
+
+def replies(choice: Random) -> tuple[Filter, ...]:
+    """A local reply in one of the callbacks."""
+    reply: Settings = {"status": pick(choice, (403, 200, 429, 500, 503, 204, 301))}
+    if chance(choice, 60):
+        reply["body"] = text(pick(choice, (b"keep out", b"", b"\xff\xfe", b"{}", b"x" * 3000)))
+    if chance(choice, 60):
+        reply["details"] = pick(choice, ("closed", "two words", "", "a\u00e9"))
+    if chance(choice, 60):
+        reply["headers"] = [[pick(choice, NAMES), text(value(choice))]
+                            for _ in range(choice.randrange(4))]
+    if chance(choice, 30):
+        reply["grpc_status"] = pick(choice, (0, 7, 16, 17, -1, 100))
+    settings: Settings = {"local_reply_at": pick(choice, PLACES), "local_reply": reply,
+                          **_reads(choice)}
+    settings["edits"] = [edit(choice, pick(choice, PLACES)) for _ in range(choice.randrange(3))]
+    if chance(choice, 30):
+        settings["pause_body"] = True
+    return (lifecycle(settings),)
+
+
+def callouts(choice: Random) -> tuple[Filter, ...]:
+    """A callout, and what its answer leads to."""
+    at = pick(choice, PLACES)
+    call: Settings = {"at": at, "cluster": pick(choice, (*CLUSTERS, "unknown")),
+                      "then": pick(choice, ("resume", "reply", "nothing"))}
+    if chance(choice, 50):
+        call["body"] = pick(choice, ("ask", ""))
+    if chance(choice, 30):
+        call["headers"] = [[":method", "POST"], [":path", "/c"], [":authority", "c"],
+                           ["x-a", "1"], ["x-a", "2"]]
+    settings: Settings = {"callout": call, **_reads(choice)}
+    settings["edits"] = [edit(choice, pick(choice, PLACES)) for _ in range(choice.randrange(3))]
+    return (lifecycle(settings),)
+
+
+def closes(choice: Random) -> tuple[Filter, ...]:
+    """The stream is closed in one of the callbacks."""
+    place = pick(choice, PLACES)
+    settings: Settings = {"close_at": place, **_reads(choice)}
+    if place == "response_trailers":
+        settings["pause"] = [place]  # or Envoy 1.40 ends with a segmentation fault
+    return (lifecycle(settings),)
+
+
+def header_logger(choice: Random) -> tuple[Filter, ...]:
+    """The article's plugin."""
+    level = pick(choice, ("info", "trace", "debug", "warn", "error"))
+    return (Filter("header-logger", json.dumps({"log_level": level})),)
+
+
+def response_headers(choice: Random) -> tuple[Filter, ...]:
+    """The plugin that edits responses."""
+    return (Filter("response-headers", json.dumps(_changes(choice, NAMES))),)
+
+
+def trailers(choice: Random) -> tuple[Filter, ...]:
+    """The plugin that edits and makes trailers."""
+    both = {}
+    for side in ("request", "response"):
+        both[side] = _changes(choice, TRAILER_NAMES)
+        if chance(choice, 60):
+            both[side]["create"] = [[pick(choice, TRAILER_NAMES), text(value(choice))]
+                                    for _ in range(1 + choice.randrange(3))]
+    return (Filter("trailers", json.dumps(both)),)
+
+
+def body_rewrite(choice: Random) -> tuple[Filter, ...]:
+    """The plugin that gathers bodies and replaces words in them."""
+    words = ("cat", "a", "hello ", "z", "horse", "\u00e9")
+    settings = {side: [{"find": pick(choice, words), "replace": pick(choice, ("dog", "", "aa"))}
+                       for _ in range(choice.randrange(3))] for side in ("request", "response")}
+    return (Filter("body-rewrite", json.dumps(settings)),)
+
+
+def gate(choice: Random) -> tuple[Filter, ...]:
+    """The plugin that answers by itself."""
+    reply: Settings = {"status": pick(choice, (403, 404, 429, 503))}
+    if chance(choice, 70):
+        reply["body"] = pick(choice, ("keep out", "", "\u00e9"))
+    if chance(choice, 50):
+        reply["headers"] = {"x-gate": "closed", "content-type": "text/html"}
+    if chance(choice, 50):
+        reply["details"] = "it is closed"
+    settings = {"deny": [{"prefix": pick(choice, ("/admin", "/a", "/")), **reply}]} \
+        if chance(choice, 50) else \
+        {"replace": [{"when_status": pick(choice, (200, 500, 503, 404)), **reply}]}
+    return (Filter("gate", json.dumps(settings)),)
+
+
+def chain(choice: Random) -> tuple[Filter, ...]:
+    """Two or three plugins."""
+    kinds = (edits, late_edits, pauses, header_logger, response_headers, trailers, body_rewrite,
+             gate, replies, callouts)
+    return tuple(one for _ in range(2 + chance(choice, 20)) for one in pick(choice, kinds)(choice))
+
+
+def _changes(choice: Random, names: tuple[str, ...]) -> Settings:
+    found: Settings = {"remove": [pick(choice, names) for _ in range(choice.randrange(3))]}
+    for op in ("set", "add"):
+        found[op] = [[pick(choice, names), text(value(choice))]
+                     for _ in range(choice.randrange(3))]
+    return found
+
+
+def _reads(choice: Random) -> Settings:
+    return {"read": "all"} if chance(choice, 40) else {}
+
+
+KINDS: dict[str, Callable[[Random], tuple[Filter, ...]]] = {
+    "edits": edits, "late edits": late_edits, "pauses": pauses, "local replies": replies,
+    "callouts": callouts, "closed streams": closes, "header-logger": header_logger,
+    "response-headers": response_headers, "trailers": trailers, "body-rewrite": body_rewrite,
+    "gate": gate, "chains": chain,
+}
