@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from helpers.sandbox import grpc, pairs
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.headers import RequestHeaders, as_text
+from helpers.sandbox.imports.headers import doubt
 from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK, PARSE_FAILURE
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         trailers, wrong_trailers = pairs.decode(text(trailers_at, trailers_size))
         for complaint in filter(None, (wrong, wrong_trailers)):
             host.diagnose(f"proxy_http_call: {complaint}")
+        for name, value in (*given, *trailers):
+            doubt(host, name, value)
         vm.guest.write_u32(id_at, 0)  # a bad pointer must not begin a call
         headers = RequestHeaders((name.lower(), value) for name, value in given)
         if timeout >= _SIGNED:

@@ -10,12 +10,22 @@ from helpers.sandbox.headers import HeaderMap
 from helpers.sandbox.shared import BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK
 
 if TYPE_CHECKING:
+    from helpers.sandbox.host import Host
     from helpers.sandbox.vm import Vm
 
 _MOST_KIND = 7
 #: A map that a plugin makes grow is bounded.
 _MOST_HEADERS, _MOST_BYTES = 100_000, 64 * 1024 * 1024
 _MANY, _LARGE = 1_000, 64 * 1024
+
+
+def doubt(host: Host, name: bytes, value: bytes) -> None:
+    """Say what is odd about a header that a plugin makes."""
+    if not name:
+        host.diagnose("a header without a name was set: HTTP has no such thing")
+    if b"\r" in value or b"\n" in value or b"\0" in value:
+        host.diagnose(f"the value of {name[:100]!r} holds CR, LF or NUL: over HTTP/1 it would "
+                      "forge a header")
 
 
 def functions(vm: Vm) -> list[HostFunction]:
@@ -53,7 +63,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return BAD_ARGUMENT
         found.pairs = []
         for name, value in given:
-            check(name, value)
+            doubt(host, name, value)
             found.add(name.lower(), value)
         return OK
 
@@ -85,19 +95,12 @@ def functions(vm: Vm) -> list[HostFunction]:
             return False
         return True
 
-    def check(name: bytes, value: bytes) -> None:
-        if not name:
-            host.diagnose("a header without a name was set: HTTP has no such thing")
-        if b"\r" in value or b"\n" in value or b"\0" in value:
-            host.diagnose(f"the value of {name[:100]!r} holds CR, LF or NUL: over HTTP/1 it "
-                          "would forge a header")
-
     def add(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
         value = vm.guest.read(value_at, value_size)
         found, name = changed(kind, key_at, key_size)
         if found is None:
             return BAD_ARGUMENT
-        check(name, value)
+        doubt(host, name, value)
         if not room(found, len(name) + len(value)):
             return INTERNAL_FAILURE
         found.add(name, value)
@@ -108,7 +111,7 @@ def functions(vm: Vm) -> list[HostFunction]:
         found, name = changed(kind, key_at, key_size)
         if found is None:
             return BAD_ARGUMENT
-        check(name, value)
+        doubt(host, name, value)
         if not room(found, len(name) + len(value)):
             return INTERNAL_FAILURE
         found.replace(name, value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from helpers.sandbox import pairs
 from helpers.sandbox.context import NO_BODIES
 from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.imports.headers import doubt
 from helpers.sandbox.shared import BAD_ARGUMENT, OK
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         number = None if grpc_status == _UNSET else grpc_status
         words = details.replace(b" ", b"_").decode("utf-8", "surrogateescape")
         added = [(name.lower(), value) for name, value in given]
+        for name, value in added:
+            doubt(host, name, value)
         vm.deferred.append(
             lambda: stream.local_reply(code, words, body, added, number, slot))
         return OK
