@@ -53,6 +53,8 @@ class Plugin:
         vm_id, vm_config: with the code they say which plugins share a VM.
         env: the guest's environment.
         fail_policy: "closed", "open" or "reload": Istio's failStrategy.
+        service: it stands beside the chain and sees no request, as one of Envoy's
+            `envoy.bootstrap.wasm`: it has ticks, queues, callouts and what its VM shares.
 
     Raises:
         BadInput: an argument is of another kind.
@@ -66,6 +68,7 @@ class Plugin:
     vm_config: Config = None
     env: Mapping[str, str] = field(default_factory=dict)
     fail_policy: str = "closed"
+    service: bool = False
 
     def __post_init__(self) -> None:
         if self.fail_policy not in FAIL_POLICIES:

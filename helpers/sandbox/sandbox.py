@@ -128,7 +128,8 @@ class Sandbox:
             raise
 
     def _load(self, chain: Sequence[Plugin], cache: bool) -> None:
-        self._handles = [Handle(one, self._vms, cache=cache) for one in chain]
+        handles = [Handle(one, self._vms, cache=cache) for one in chain]
+        self._handles = [each for each, one in zip(handles, chain, strict=True) if not one.service]
         self.host.run_posts()
 
     def request(

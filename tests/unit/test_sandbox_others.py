@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from helpers.sandbox import Headers, LocalReply, Reply, Sandbox, local, pairs
+from helpers.sandbox import Headers, LocalReply, Plugin, Reply, Sandbox, local, pairs
 from helpers.sandbox.headers import RequestHeaders
 
 _SIGNATURES = {
@@ -13,6 +13,10 @@ _SIGNATURES = {
     "env.proxy_http_call": ("i32 " * 10, "i32"),
     "env.proxy_get_header_map_value": ("i32 " * 5, "i32"),
     "env.proxy_set_buffer_bytes": ("i32 " * 5, "i32"),
+    "env.proxy_register_shared_queue": ("i32 " * 3, "i32"),
+    "env.proxy_resolve_shared_queue": ("i32 " * 5, "i32"),
+    "env.proxy_enqueue_shared_queue": ("i32 " * 3, "i32"),
+    "env.proxy_dequeue_shared_queue": ("i32 " * 3, "i32"),
     "wasi_snapshot_preview1.fd_write": ("i32 " * 4, "i32"),
 }
 
@@ -188,3 +192,31 @@ def test_validation_of_the_configuration_is_nothing_that_envoy_asks_for() -> Non
     with Sandbox(plugin("""(func (export "proxy_validate_configuration") (param i32 i32)
             (result i32) unreachable)""")) as sandbox:
         assert sandbox.request().status == 200
+
+
+_RECEIVER = plugin(
+    """(func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (i32.eqz (call $proxy_register_shared_queue (i32.const 0) (i32.const 1) (i32.const 64))))
+    (func (export "proxy_on_queue_ready") (param i32 i32)
+        (drop (call $proxy_dequeue_shared_queue (local.get 1) (i32.const 64) (i32.const 68)))
+        (drop (call $proxy_log (i32.const 2) (i32.load (i32.const 64)) (i32.load (i32.const 68)))))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)""",
+    data={0: b"q"},
+    uses=("env.proxy_register_shared_queue", "env.proxy_dequeue_shared_queue", "env.proxy_log"))
+_SENDER = plugin(
+    """(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $proxy_resolve_shared_queue (i32.const 0) (i32.const 2) (i32.const 8)
+            (i32.const 1) (i32.const 64)))
+        (drop (call $proxy_enqueue_shared_queue (i32.load (i32.const 64)) (i32.const 16)
+            (i32.const 5)))
+        (i32.const 0))""",
+    data={0: b"vm", 8: b"q", 16: b"hello"},
+    uses=("env.proxy_resolve_shared_queue", "env.proxy_enqueue_shared_queue"))
+
+
+def test_a_service_sees_no_request_and_works_beside_the_chain() -> None:
+    chain = [Plugin(_RECEIVER, name="service", vm_id="vm", service=True),
+             Plugin(_SENDER, name="filter")]
+    with Sandbox(chain) as sandbox:
+        assert sandbox.request().status == 200
+        assert [(line.plugin, line.text) for line in sandbox.logs] == [("service", "hello")]
