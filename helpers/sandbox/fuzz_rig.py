@@ -44,8 +44,8 @@ SHAPES = {
     "proxy_remove_header_map_value": "0 i", "proxy_get_property": "i o o",
     "proxy_set_property": "i i", "proxy_continue_stream": "0", "proxy_close_stream": "0",
     "proxy_send_local_response": "200 i i p 4294967295", "proxy_http_call": "i p i p 0 o",
-    "proxy_grpc_call": "i i i i i 0 x", "proxy_grpc_stream": "i i i i x",
-    "proxy_grpc_send": "6 i 0", "proxy_grpc_cancel": "6", "proxy_grpc_close": "6",
+    "proxy_grpc_call": "i i i p i 0 o", "proxy_grpc_stream": "i i i i x",
+    "proxy_grpc_send": "6 i 0", "proxy_grpc_cancel": "6", "proxy_grpc_close": "5",
     "proxy_get_shared_data": "i o o o", "proxy_set_shared_data": "i i 0",
     "proxy_register_shared_queue": "i o", "proxy_resolve_shared_queue": "i i o",
     "proxy_enqueue_shared_queue": "1 i", "proxy_dequeue_shared_queue": "1 o o",
@@ -61,7 +61,11 @@ NAMES = tuple(SHAPES)
 WRITES = {"o": 4, "q": 8, "w": 24, "b8": 8}
 PHASES = tuple(name for name in CALLBACKS if name not in (
     "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure",
-    "proxy_on_foreign_function") and "grpc" not in name)
+    "proxy_on_foreign_function", "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive_trailing_metadata"))
+#: What has to be asked for in the request's headers that these come about.
+_EVENTS = {"proxy_on_http_call_response": 1, "proxy_on_queue_ready": 2,
+           "proxy_on_grpc_receive": 3, "proxy_on_grpc_close": 4}
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,12 @@ _TEXT = """(module {imports}
     (if (i32.eq (i32.load (i32.const 24)) (i32.const 2)) (then
       (drop (call $proxy_register_shared_queue (i32.const {queue}) (i32.const 1) (i32.const 32)))
       (drop (call $proxy_enqueue_shared_queue (i32.load (i32.const 32)) (i32.const {queue})
-        (i32.const 1))))))
+        (i32.const 1)))))
+    (if (i32.ge_u (i32.load (i32.const 24)) (i32.const 3)) (then
+      (drop (call $proxy_grpc_call (i32.const {cluster}) (i32.const 1) (i32.const {queue})
+        (i32.const 1) (i32.const {queue}) (i32.sub (i32.load (i32.const 24)) (i32.const 3))
+        (i32.const 0) (i32.const 0) (i32.const {queue}) (i32.const 1) (i32.const 1000)
+        (i32.const 32))))))
   (func $go (param $phase i32) (local $at i32) (local $left i32)
     (if (i32.ne (i32.load (i32.const 0)) (local.get $phase)) (then (return)))
     (i32.store (i32.const 0) (i32.const 0))
@@ -226,8 +235,7 @@ class Rig:
         Args:
             mode: what the allocator does, and with ANY what it answers.
         """
-        guest, event = self.vm.guest, {"proxy_on_http_call_response": 1,
-                                       "proxy_on_queue_ready": 2}.get(phase, 0)
+        guest, event = self.vm.guest, _EVENTS.get(phase, 0)
         for at, call in enumerate(calls):
             numbers = [number & 0xFFFFFFFFFFFFFFFF for number in call.arguments]
             guest.write(_CALLS + at * _CALL_BYTES, struct.pack(
@@ -259,4 +267,7 @@ class Rig:
 
 
 def _answer(callout: Callout) -> Reply | None:
+    if callout.headers.get("content-type") == "application/grpc":
+        # A method without a name is the one that fails.
+        return Reply.grpc(callout.body[:100]) if callout.headers[":path"][-1] == "/" else None
     return Reply(body=callout.body[:100], trailers={"v": "3"}) if len(callout.body) & 1 else None

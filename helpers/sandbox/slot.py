@@ -17,6 +17,8 @@ _HEADERS = ("proxy_on_request_headers", "proxy_on_response_headers")
 _BODY = ("proxy_on_request_body", "proxy_on_response_body")
 _TRAILERS = ("proxy_on_request_trailers", "proxy_on_response_trailers")
 _NO_BUFFER = 3
+#: StopAllIterationAndWatermark.
+_MOST_HEADERS = 4
 _END_STREAM = 2
 
 
@@ -71,6 +73,8 @@ class Slot:
         if not result or result == _END_STREAM:
             context.maps[2 * side] = None
             return False
+        if result > _MOST_HEADERS:
+            self._odd(_HEADERS[side], result)
         return True
 
     def on_body(self, side: int, body: Body, end: bool) -> int:
@@ -107,6 +111,8 @@ class Slot:
             context.bodies[side] = None
             return CONTINUE
         context.gathers[side] = result == BUFFER
+        if result > _NO_BUFFER:
+            self._odd(_BODY[side], result)
         return result if result <= _NO_BUFFER else _NO_BUFFER
 
     def on_trailers(self, side: int, trailers: HeaderMap) -> bool:
@@ -126,6 +132,8 @@ class Slot:
         if not result:
             context.maps[2 * side + 1] = None
             return False
+        if result > 1:
+            self._odd(_TRAILERS[side], result)
         return True
 
     def log(self) -> None:
@@ -160,6 +168,10 @@ class Slot:
             context.slot = None
         self.over = True
         del self.stream
+
+    def _odd(self, name: str, action: int) -> None:
+        self.stream.host.diagnose(f"{self.handle.name} answered {action} in {name}, which is no "
+                                  "action: Envoy stops there")
 
     def _forgiven(self) -> bool:
         return self.handle.policy == "open"

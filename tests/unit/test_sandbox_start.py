@@ -31,8 +31,7 @@ PATIENCE = 20.0
 #: While these run, the plugin starts; and these never run.
 STARTING = ("proxy_on_vm_start", "proxy_on_configure")
 NEVER = ("proxy_validate_configuration", "proxy_on_foreign_function",
-         "proxy_on_grpc_receive_initial_metadata", "proxy_on_grpc_receive",
-         "proxy_on_grpc_receive_trailing_metadata", "proxy_on_grpc_close")
+         "proxy_on_grpc_receive_initial_metadata", "proxy_on_grpc_receive_trailing_metadata")
 RUNNING = [name for name in CALLBACKS if name not in (*STARTING, *NEVER)]
 #: What makes each callback happen that does not come by itself.
 _TICK = f"(drop {call('proxy_set_tick_period_milliseconds', 100)})"
@@ -40,6 +39,8 @@ _ENQUEUE = (f"(drop {call('proxy_register_shared_queue', 0, 1, 64)})"
             f"(drop {call('proxy_enqueue_shared_queue', 1, 0, 1)})")
 PAIRS = pairs.encode([(b":path", b"/"), (b":method", b"GET"), (b":authority", b"x")])
 _CALL = f"(drop {call('proxy_http_call', 0, 1, 256, len(PAIRS), 0, 0, 0, 0, 0, 64)})"
+_GRPC = "".join(f"(drop {call('proxy_grpc_call', at, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 64)})"
+                for at in (1, 2))
 
 
 def everything(broken: str, body: str) -> Sandbox:
@@ -51,10 +52,11 @@ def everything(broken: str, body: str) -> Sandbox:
     if broken == "proxy_on_context_create":
         body = f"(if (local.get 1) (then {body}))"
     callbacks[broken] = callbacks.get(broken, "") + body
-    headers = _ENQUEUE + _CALL
+    headers = _ENQUEUE + _CALL + _GRPC
     callbacks["proxy_on_request_headers"] = headers + callbacks.get("proxy_on_request_headers", "")
-    module = plugin(callbacks, data={0: b"c", 256: PAIRS})
-    return Sandbox(module, callouts={"c": Reply()}, deadline=DEADLINE)
+    module = plugin(callbacks, data={0: b"cgh", 256: PAIRS})
+    return Sandbox(module, deadline=DEADLINE,
+                   callouts={"c": Reply(), "g": Reply.grpc(b"one"), "h": None})
 
 
 def happen(sandbox: Sandbox) -> None:
