@@ -17,6 +17,8 @@ _SIGNATURES = {
     "env.proxy_resolve_shared_queue": ("i32 " * 5, "i32"),
     "env.proxy_enqueue_shared_queue": ("i32 " * 3, "i32"),
     "env.proxy_dequeue_shared_queue": ("i32 " * 3, "i32"),
+    "wasi_snapshot_preview1.poll_oneoff": ("i32 " * 4, "i32"),
+    "wasi_snapshot_preview1.clock_time_get": ("i32 i64 i32", "i32"),
     "wasi_snapshot_preview1.fd_write": ("i32 " * 4, "i32"),
 }
 
@@ -220,3 +222,33 @@ def test_a_service_sees_no_request_and_works_beside_the_chain() -> None:
     with Sandbox(chain) as sandbox:
         assert sandbox.request().status == 200
         assert [(line.plugin, line.text) for line in sandbox.logs] == [("service", "hello")]
+
+
+_FOREVER = 2**64 - 1
+
+
+@pytest.mark.parametrize(("waits", "passed"), [
+    ([(0, 20_000_000, 0)], 20_000_000), ([(0, 50, 0), (0, 30, 0), (1, 1, 0)], 30),
+    ([(1, 5, 0)], 0), ([], 0), ([(0, _FOREVER, 0)], 1_000_000_000),
+    ([(0, 1_700_000_000_000_000_007, 1)], 7), ([(0, 5, 1)], 0),
+])
+def test_a_guest_that_waits_moves_the_clock_which_stands_otherwise(
+    waits: list[tuple[int, int, int]], passed: int
+) -> None:
+    wanted = b"".join(
+        bytes(8) + bytes([tag]) + bytes(15) + span.to_bytes(8, "little") + bytes(8)
+        + flags.to_bytes(2, "little") + bytes(6) for tag, span, flags in waits)
+    module = plugin(
+        f"""(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $poll_oneoff (i32.const 1024) (i32.const 4096) (i32.const {len(waits)})
+                (i32.const 8)))
+            (drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 16)))
+            (drop (call $proxy_log (i32.const 2) (i32.const 16) (i32.const 8)))
+            (i32.const 0))""",
+        data={1024: wanted},
+        uses=("wasi_snapshot_preview1.poll_oneoff", "wasi_snapshot_preview1.clock_time_get",
+              "env.proxy_log"))
+    with Sandbox(module, now=1_700_000_000, deadline=1) as sandbox:
+        (line,) = sandbox.request().logs
+        told = int.from_bytes(line.text.encode("utf-8", "surrogateescape"), "little")
+        assert told - 1_700_000_000 * 10**9 == passed

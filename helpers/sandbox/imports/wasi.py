@@ -28,6 +28,8 @@ _MOST_RANDOM = 64 * 1024
 _MOST_VECTORS = 1024
 _MOST_TEXT = 16 * 1024 * 1024
 _CHARACTER_DEVICE = 2
+# subscription: its size, the tag of one to a clock, the flag of a moment in place of a span.
+_SUBSCRIPTION, _CLOCK, _ABSOLUTE = 48, 0, 1
 
 # Names to parameters; all give one i32 but proc_exit.
 _SIGNATURES = {
@@ -80,6 +82,14 @@ def _constant(vm: Vm, name: str) -> Callable[..., int]:
         return NOTSUP
 
     return refuse
+
+
+def _wait(subscription: bytes, now: int) -> int | None:
+    """Nanoseconds until what a guest waits for; None when it is no moment."""
+    if subscription[8] != _CLOCK:
+        return None
+    timeout, flags = struct.unpack_from("<Q8xH", subscription, 24)
+    return max(0, timeout - now) if flags & _ABSOLUTE else int(timeout)
 
 
 def _carried_out(vm: Vm) -> dict[str, Callable[..., int | None]]:
@@ -159,8 +169,15 @@ def _carried_out(vm: Vm) -> dict[str, Callable[..., int | None]]:
         vm.guest.write(status_at, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, 64, 0))
         return SUCCESS
 
-    def poll(_wanted: int, _events: int, _count: int, happened_at: int) -> int:
+    def poll(wanted: int, _events: int, count: int, happened_at: int) -> int:
+        # Envoy answers at once that nothing happened, and the guest asks until it is late
+        # enough: Go's scheduler does. Our clock stands, so that waiting has to move it.
+        waits = [_wait(vm.guest.read(wanted + _SUBSCRIPTION * at, _SUBSCRIPTION), host.clock.now)
+                 for at in range(min(count, _MOST_VECTORS))]
         vm.guest.write_u32(happened_at, 0)
+        known = [wait for wait in waits if wait is not None]
+        if known:
+            host.clock.now += min(*known, int(host.deadline * 1e9))
         return SUCCESS
 
     def seek(_fd: int, _offset: int, _whence: int, _position_at: int) -> int:
