@@ -173,7 +173,13 @@ def _pairs(vm: Vm, pointer: int, size: int) -> Any:
         found, wrong = pairs.decode(vm.guest.read(pointer, min(size, pairs.MOST_BYTES + 1)))
     except OutOfBounds:
         return f"<{size} bytes at {pointer:#x}, outside of memory>"
-    return wrong or [(as_text(n), as_text(v)) for n, v in found[:_SHOWN_PAIRS]]
+    return wrong or [(_cut(n), _cut(v)) for n, v in found[:_SHOWN_PAIRS]]
+
+
+def _cut(data: bytes) -> str:
+    """A name or a value, no longer than a trace of ten thousand calls can bear."""
+    return as_text(data[:_MOST_TEXT]) + (f"… ({len(data):,} bytes)" if len(data) > _MOST_TEXT
+                                         else "")
 
 
 def _decode(name: str, args: tuple[int, ...], vm: Vm) -> tuple[tuple[Any, ...], Any]:

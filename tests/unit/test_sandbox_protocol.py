@@ -148,7 +148,8 @@ def test_an_action_out_of_range_stops_as_in_envoy_and_is_pointed_out(
     way: str, callback: str, value: int
 ) -> None:
     sandbox = Sandbox(plugin({callback: f"(return (i32.const {value}))"}))
-    exchange = sandbox.request("POST", body="x", trailers={"t": "1"}, protocol="HTTP/2",
+    trailers = {"t": "1"} if "trailers" in callback else None  # trailers take a body along
+    exchange = sandbox.request("POST", body="x", trailers=trailers, protocol="HTTP/2",
                                upstream=Reply(body="y"))
     assert exchange.state == "paused"
     assert noted(exchange, f"answered {value & 0xFFFFFFFF}")
