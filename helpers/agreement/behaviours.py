@@ -176,10 +176,113 @@ def gate(choice: Random) -> tuple[Filter, ...]:
     return (Filter("gate", json.dumps(settings)),)
 
 
+def routing(choice: Random) -> tuple[Filter, ...]:
+    """Edits that the router or the connection manager looks at."""
+    names = (":path", ":method", ":authority", ":scheme", "host", "x-forwarded-proto", "x a", "",
+             "x:y", ":other", "te", "connection", "content-type", "x-envoy-other")
+    values = ("", "/", "/new?x", "x", "POST", "G T", "https", "ftp", "a\nb", "\u0001", "\u007f",
+              "gr\u00fc\u00dfe", "application/grpc")
+    found: list[Settings] = []
+    for _ in range(1 + choice.randrange(3)):
+        one: Settings = {"where": "request_headers", "name": pick(choice, names),
+                         "op": pick(choice, ("replace", "remove", "add"))}
+        if one["op"] != "remove":
+            one["value"] = pick(choice, values)
+        found.append(one)
+    if chance(choice, 40):
+        found.append({"where": "response_headers", "name": ":status",
+                      "op": pick(choice, ("replace", "remove", "add")),
+                      "value": pick(choice, ("404", "", "abc", "299", "-1"))})
+    for name in ("connection", "keep-alive", "transfer-encoding", "te", "upgrade", "x a"):
+        if chance(choice, 20):
+            found.append({"where": "response_headers", "op": "add", "name": name, "value": "x"})
+    return (lifecycle({"edits": found, **_reads(choice)}),)
+
+
+PROPERTIES = (
+    "request", "request.path", "request.url_path", "request.host", "request.scheme",
+    "request.method", "request.headers.x-a", "request.headers.X-A", "request.headers.none",
+    "request.headers.cookie", "request.referer", "request.useragent", "request.id",
+    "request.protocol", "request.query", "request.size", "request.total_size", "request.none",
+    "request.path.x", "request.headers_bytes", "response", "response.code",
+    "response.code_details", "response.flags", "response.grpc_status", "response.headers.x-a",
+    "response.headers.:status", "response.trailers.x-t", "response.size", "response.none",
+    "source", "destination", "connection", "connection.mtls", "connection.tls_version",
+    "connection.requested_server_name", "metadata", "metadata.filter_metadata",
+    "metadata.filter_metadata.x", "filter_state", "filter_state.x", "plugin_name",
+    "plugin_root_id", "plugin_vm_id", "plugin_name.x", "node", "node.id", "node.metadata.NAME",
+    "xds", "xds.node.id", "xds.node.cluster", "xds.node.metadata.NAME",
+    "xds.node.metadata.LABELS.app", "xds.node.metadata.none", "cluster_name", "route_name",
+    "listener_direction", "none", "", "a.b", "mine", "mine.x",
+)
+
+
+def properties(choice: Random) -> tuple[Filter, ...]:
+    """Reads of properties in all callbacks, and one that is set."""
+    wanted = [pick(choice, PROPERTIES) for _ in range(3 + choice.randrange(8))]
+    places = (*PLACES, "on_log", "on_done")
+    seen = lifecycle({"properties": wanted, "most_bytes": 400,
+                      "properties_at": [pick(choice, places) for _ in range(4)],
+                      "edits": [edit(choice, pick(choice, PLACES))] if chance(choice, 30) else []})
+    if not chance(choice, 40):
+        return (seen,)
+    setting = {"set": [[pick(choice, ("mine", "request", "plugin_name", "mine.x", "none")),
+                        text(value(choice))]],
+               "read": [pick(choice, PROPERTIES) for _ in range(4)],
+               "at": ["request_headers", "response_headers", "on_log"]}
+    return (Filter("properties", json.dumps(setting)), seen)
+
+
+def _vm(choice: Random) -> str:
+    """A vm_id that no other chain has: what is shared by vm_id is shared in the whole Envoy."""
+    return f"vm{choice.randrange(10**9)}"
+
+
+def panics(choice: Random) -> tuple[Filter, ...]:
+    """A plugin that breaks in one of its callbacks, with others beside it."""
+    place = pick(choice, ("header", "every-request", "create_http_context", "request_headers",
+                          "request_body", "request_trailers", "response_headers",
+                          "response_body", "response_trailers", "on_log", "on_done", "on_delete"))
+    broken = Filter("panics", json.dumps({"panic_on": place}), vm_id=_vm(choice),
+                    policy=pick(choice, ("closed", "open")))
+    found = [broken]
+    if chance(choice, 40):
+        found.insert(choice.randrange(2), lifecycle(_reads(choice)))
+    return tuple(found)
+
+
+def counters(choice: Random) -> tuple[Filter, ...]:
+    """Metrics, read back."""
+    return (Filter("counters", json.dumps({"prefix": _vm(choice)})),)
+
+
+def shared_state(choice: Random) -> tuple[Filter, ...]:
+    """Shared data and a shared queue."""
+    settings: Settings = {"collide": 1 + choice.randrange(3)} if chance(choice, 40) else {}
+    return (Filter("shared-state", json.dumps(settings), vm_id=_vm(choice)),)
+
+
+def callout(choice: Random) -> tuple[Filter, ...]:
+    """The plugin that asks a service first."""
+    settings: Settings = {"cluster": pick(choice, CLUSTERS)}
+    if chance(choice, 50):
+        settings["copy"] = [pick(choice, NAMES) for _ in range(1 + choice.randrange(2))]
+    if chance(choice, 50):
+        settings["send"] = [pick(choice, NAMES) for _ in range(1 + choice.randrange(2))]
+    if chance(choice, 30):
+        settings["deny_status"] = 401
+    return (Filter("callout", json.dumps(settings)),)
+
+
+def noop(choice: Random) -> tuple[Filter, ...]:
+    """The plugin that does nothing."""
+    return (Filter("noop"),)
+
+
 def chain(choice: Random) -> tuple[Filter, ...]:
     """Two or three plugins."""
     kinds = (edits, late_edits, pauses, header_logger, response_headers, trailers, body_rewrite,
-             gate, replies, callouts)
+             gate, replies, callouts, properties, noop, routing)
     return tuple(one for _ in range(2 + chance(choice, 20)) for one in pick(choice, kinds)(choice))
 
 
@@ -199,5 +302,7 @@ KINDS: dict[str, Callable[[Random], tuple[Filter, ...]]] = {
     "edits": edits, "late edits": late_edits, "pauses": pauses, "local replies": replies,
     "callouts": callouts, "closed streams": closes, "header-logger": header_logger,
     "response-headers": response_headers, "trailers": trailers, "body-rewrite": body_rewrite,
-    "gate": gate, "chains": chain,
+    "gate": gate, "routing": routing, "properties": properties, "panics": panics,
+    "counters": counters, "shared-state": shared_state, "callout": callout, "noop": noop,
+    "chains": chain,
 }

@@ -75,7 +75,8 @@ VALUES = (
     b"", b"1", b"2", b"a b", b"a,b", b"a, b", b"a;q=0.5", b" padded ", b"\ttab\t", b"\\", b'"q"',
     b"0", b"text/plain", b"application/grpc", b"application/grpc+proto", b"application/json",
     "gr\u00fc\u00dfe".encode(), "\u2603 \U0001f600".encode(), b"\xff\xfe", b"\x80", b"\xc3",
-    b"Yodao\xa1\xb1", b"x" * 300, b"y" * 5000, b"trailers", b"gzip", b"curl/8.1", b"%41%00", b"=,;:", b"*/*",
+    b"Yodao\xa1\xb1", b"x" * 300, b"y" * 5000, b"trailers", b"gzip", b"curl/8.1", b"%41%00",
+    b"=,;:", b"*/*",
 )
 CHUNKS = (b"a", b"bc", b"", b"hello ", b"\x00\x01\xff", b"cat", b"c", b"at", b"z" * 100,
           b"w" * 5000, "\u00e9".encode(), b"{\"a\": 1}\n")
@@ -122,11 +123,12 @@ def case(choice: Random, chain: Sequence[Filter]) -> Case:
     clusters = sorted({name for one in chain for name in CLUSTERS if f'"{name}"' in one.config})
     # More would be a race between the answers to several callouts and that of the upstream.
     calls = any('"callout": {"at": "request_body"' in one.config for one in chain)
+    content = () if head and chance(choice, 80) else body(choice)[: 1 if calls else None]
     return Case(
         method=method,
         path=pick(choice, PATHS),
-        headers=_request_headers(choice, chain),
-        body=() if head and chance(choice, 80) else body(choice)[: 1 if calls else None],
+        headers=(*_request_headers(choice, chain), *_length(choice, content)),
+        body=content,
         trailers=pairs(choice, TRAILER_NAMES, 3) if chance(choice, 40) and not calls else (),
         answer=answer(choice, head=head),
         callouts={name: None if chance(choice, 15) else _without_cookies(answer(choice))
@@ -140,12 +142,19 @@ CLUSTERS = ("auth", "other")
 
 def answer(choice: Random, *, head: bool = False) -> Answer:
     """An answer of a server; to HEAD it has no body and no trailers."""
+    content = () if head else body(choice)
     return Answer(
         status=pick(choice, STATUSES) if chance(choice, 40) else 200,
-        headers=pairs(choice, NAMES, 5),
-        body=() if head else body(choice),
+        headers=(*pairs(choice, NAMES, 5), *_length(choice, content)),
+        body=content,
         trailers=pairs(choice, TRAILER_NAMES, 3) if not head and chance(choice, 30) else (),
     )
+
+
+def _length(choice: Random, content: tuple[bytes, ...]) -> tuple[Pair, ...]:
+    if content and chance(choice, 25):
+        return (("content-length", str(sum(map(len, content))).encode()),)
+    return ()
 
 
 def _request_headers(choice: Random, chain: Sequence[Filter]) -> tuple[Pair, ...]:

@@ -139,7 +139,7 @@ class Hosts:
             state=state, status=seen.status or 0, details=seen.details,
             upstream=_of_envoy(seen.upstream), client=_of_envoy(seen.client),
             logs=tuple(("warn" if line.level == "warning" else line.level,
-                        line.plugin.partition(" ")[0], raw(line.text))
+                        _who(line.plugin, chain), raw(line.text))
                        for line in (*self.envoy.idle_logs, *seen.logs)),
             callouts=tuple((one.cluster, _message(one.message)) for one in seen.callouts))
 
@@ -151,12 +151,18 @@ class Hosts:
                        for at, one in enumerate(self.chains[chain])]
             found = self._sandboxes[chain] = Sandbox(
                 plugins, node_metadata=METADATA, trace=False,
-                properties={"node.id": "bare", "node.cluster": "bare"})
+                properties={"xds.node.id": "bare", "xds.node.cluster": "bare"})
         return found
 
 
 def _name(chain: int, position: int) -> str:
     return f"p{chain}-{position}"
+
+
+def _who(prefix: str, chain: int) -> str:
+    # Of a root context Envoy prints root_id and vm_id only.
+    name = prefix.partition(" ")[0]
+    return name if name.startswith(f"p{chain}-") else ""
 
 
 def _reply(answer: Answer) -> Reply:

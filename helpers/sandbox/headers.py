@@ -91,6 +91,7 @@ def request_map(pseudo: list[Pair], given: Given | Headers, added: Sequence[Pair
     have = dict(rest)
     if http2 and b"cookie" in have:
         rest = crumbs(rest)
+        have = dict(rest)
     # min: a name that begins with a colon is the least of all that HTTP allows.
     if len(have) == len(rest) and (not have or min(have) >= b";") and b"host" not in have:
         for pair in added:

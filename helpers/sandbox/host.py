@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from helpers.sandbox import grpc, properties
+from helpers.sandbox import grpc
 from helpers.sandbox.clock import Clock, Timer
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import GuestPanic, HostCallFailed
@@ -352,35 +352,4 @@ class Host:
                          trailing)
         finally:
             forget()
-
-    # -- properties ------------------------------------------------------------------------
-
-    def property(self, path: bytes, context: Context) -> bytes | None:
-        """The value at `path` as the guest reads it; None when there is none.
-
-        Raises:
-            SerializationFailure: the value has no form for a guest.
-        """
-        stream = context.stream
-        if stream is not None and stream.filter_state and path in stream.filter_state:
-            found: bytes = stream.filter_state[path]
-            return found
-        segments = properties.split(path)
-        value = self.given.get(".".join(segments))
-        if value is None:
-            value = properties.walk(self._root(segments[0], context), segments[1:])
-        if value is None:
-            value = properties.walk(self.given, segments)
-        return None if value is None else properties.serialise(value)
-
-    def _root(self, name: str, context: Context) -> Any:
-        plugin = context.plugin
-        if name in ("request", "response") and context.stream is not None:
-            return getattr(properties, name)(context)
-        if name == "node" and not self.spec:
-            return None  # Envoy 1.40 knows it as xds.node only
-        return {
-            "plugin_name": plugin.name, "plugin_root_id": plugin.root_id,
-            "plugin_vm_id": context.vm.vm_id, "node": self.node, "xds": {"node": self.node},
-        }.get(name)
 

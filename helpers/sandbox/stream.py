@@ -45,7 +45,9 @@ class Stream:
     # Set when they are: until then the class has them.
     finished: int | None = None
     request_bytes = response_bytes = flags = 0
+    #: The status that the client got, and that of what is on its way to it.
     status: int | None = None
+    code: int | None = None
     details: str | None = None
     local: LocalReply | None = None
     answered = over = False
@@ -132,6 +134,7 @@ class Stream:
         self.wanted = reply
         self.answered = True
         self.details = "via_upstream"
+        self.code = reply.status
         found, pieces, tail = reply.read()
         if self.protocol != "HTTP/1.1":
             found, tail = crumbs(found), crumbs(tail)
@@ -203,6 +206,7 @@ class Stream:
         if status is None or not status.isdigit():
             self.local_reply(502, _NO_STATUS, b"missing required header: :status", [], None)
             return True
+        self.code = int(status[:9])
         for name, _ in headers.pairs:
             if name in _HOP:
                 headers.pairs = [pair for pair in headers.pairs if pair[0] not in _HOP]

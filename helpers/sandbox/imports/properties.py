@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from helpers.sandbox import properties
 from helpers.sandbox.guest import HostFunction
 from helpers.sandbox.properties import SerializationFailure
 from helpers.sandbox.shared import INTERNAL_FAILURE, NOT_FOUND, OK
@@ -23,7 +24,7 @@ def functions(vm: Vm) -> list[HostFunction]:
     def get(path_at: int, path_size: int, pointer_at: int, size_at: int) -> int:
         path = vm.guest.read(path_at, path_size)
         try:
-            value = host.property(path, vm.context)
+            value = properties.find(path, vm.context)
         except (SerializationFailure, RecursionError):
             return _SERIALIZATION_FAILURE
         if value is None:
