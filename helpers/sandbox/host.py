@@ -23,6 +23,7 @@ from helpers.sandbox.records import Callout, Callouts, Happenings, Reply
 from helpers.sandbox.shared import Metrics, Queue, SharedData, SharedQueues
 
 if TYPE_CHECKING:
+    from helpers.sandbox.stream import Stream
     from helpers.sandbox.trace import Recorder
     from helpers.sandbox.vm import Vm
 
@@ -89,6 +90,8 @@ class Host:
         self.notes: deque[str] = deque(maxlen=MOST_NOTES)
         #: Events that may still happen in this call of the sandbox, and until when (a reading
         #: of perf_counter; 0 until it matters).
+        #: Requests that a plugin held back when `request` came back.
+        self.held: list[Stream] = []
         self.left = MOST_EVENTS
         self.until = 0.0
         self._posts: deque[Callable[[], None]] = deque()
@@ -208,9 +211,19 @@ class Host:
                 self.clock.now = max(self.clock.now, until)
                 return
             self.run_posts()
+            if self.held:
+                self._answer_held()
         self.diagnose(f"{MOST_EVENTS:,} events in one advance(), or {MOST_SECONDS:g} seconds of "
                       "them: the clock stands before the moment that was asked for, by "
                       f"{(until - self.clock.now) / 1e9:g} seconds")
+
+    def _answer_held(self) -> None:
+        """Upstream answers requests that a plugin held back and has let go."""
+        for stream in self.held:
+            if stream.due:
+                stream.respond()
+                self.run_posts()
+        self.held = [stream for stream in self.held if not stream.over]
 
     def set_tick(self, root: Context, milliseconds: int) -> int:
         """(Re)start a plugin's timer; 0 stops it."""

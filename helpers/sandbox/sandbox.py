@@ -164,6 +164,8 @@ class Sandbox:
                 else:
                     stream.send_headers(True)
                 self._drive(stream)
+                if not stream.over:
+                    self.host.held.append(stream)
             except HostCallFailed:
                 stream.disconnect()  # nobody will ever go on with it
                 self.host.run_posts()

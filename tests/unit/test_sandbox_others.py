@@ -9,6 +9,9 @@ from helpers.sandbox import Headers, LocalReply, Plugin, Reply, Sandbox, local, 
 from helpers.sandbox.headers import RequestHeaders
 
 _SIGNATURES = {
+    "env.proxy_set_tick_period_milliseconds": ("i32", "i32"),
+    "env.proxy_set_effective_context": ("i32", "i32"),
+    "env.proxy_continue_stream": ("i32", "i32"),
     "env.proxy_log": ("i32 " * 3, "i32"),
     "env.proxy_http_call": ("i32 " * 10, "i32"),
     "env.proxy_get_header_map_value": ("i32 " * 5, "i32"),
@@ -252,3 +255,26 @@ def test_a_guest_that_waits_moves_the_clock_which_stands_otherwise(
         (line,) = sandbox.request().logs
         told = int.from_bytes(line.text.encode("utf-8", "surrogateescape"), "little")
         assert told - 1_700_000_000 * 10**9 == passed
+
+
+def test_a_request_that_a_tick_lets_go_is_answered_then() -> None:
+    module = plugin(
+        """(global $held (mut i32) (i32.const 0))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (i32.eqz (call $proxy_set_tick_period_milliseconds (i32.const 1000))))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (global.set $held (local.get 0))
+            (i32.const 1))
+        (func (export "proxy_on_tick") (param i32)
+            (drop (call $proxy_set_effective_context (global.get $held)))
+            (drop (call $proxy_continue_stream (i32.const 0))))""",
+        uses=("env.proxy_set_tick_period_milliseconds", "env.proxy_set_effective_context",
+              "env.proxy_continue_stream"))
+    with Sandbox(module) as sandbox:
+        exchange = sandbox.request(method="POST", body=b"hello", upstream=Reply(201, body=b"made"))
+        assert (exchange.state, exchange.upstream) == ("paused", None)
+        sandbox.advance(5)
+        assert (exchange.state, exchange.status) == ("complete", 201)
+        assert exchange.upstream is not None
+        assert exchange.upstream.body == b"hello"
+        assert not sandbox.host.held
