@@ -145,7 +145,7 @@ def test_names_that_are_no_utf8_have_a_status_and_can_be_shown(
 @pytest.mark.parametrize(("name", "rest", "status"), [
     ("proxy_get_header_map_value", (0, 0, 0, 32, 36), 1),
     ("proxy_add_header_map_value", (0, 0, 0, 0, 1), 0),
-    ("proxy_remove_header_map_value", (0, 0, 0), 0), ("proxy_get_property", (0, 0, 32, 36), 1),
+    ("proxy_remove_header_map_value", (0, 0, 0), 0), ("proxy_get_property", (0, 0, 32, 36), 3),
     ("proxy_set_property", (0, 0, 0, 1), 0), ("proxy_set_shared_data", (0, 0, 0, 0, 0), 0),
     ("proxy_register_shared_queue", (0, 0, 32), 0), ("proxy_define_metric", (0, 0, 0, 32), 0),
     ("proxy_resolve_shared_queue", (0, 0, 0, 0, 32), 1),
