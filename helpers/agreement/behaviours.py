@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from helpers.agreement import raw
 from helpers.agreement.cases import CLUSTERS, NAMES, TRAILER_NAMES, Filter, chance, pick, value
 
 Settings = dict[str, Any]
@@ -304,5 +305,5 @@ KINDS: dict[str, Callable[[Random], tuple[Filter, ...]]] = {
     "response-headers": response_headers, "trailers": trailers, "body-rewrite": body_rewrite,
     "gate": gate, "routing": routing, "properties": properties, "panics": panics,
     "counters": counters, "shared-state": shared_state, "callout": callout, "noop": noop,
-    "chains": chain,
+    "host calls": raw.host_calls, "chains": chain,
 }

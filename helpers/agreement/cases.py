@@ -24,12 +24,14 @@ class Filter:
         config: its pluginConfig.
         policy: what happens when it fails: "closed" or "open".
         vm_id: filters with another one share no VM.
+        module: its .wasm, when it has no folder.
     """
 
     plugin: str
     config: str = ""
     policy: str = "closed"
     vm_id: str = ""
+    module: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +67,10 @@ class Hosts:
     def __init__(self, chains: Sequence[Sequence[Filter]], modules: dict[str, Path]) -> None:
         self.chains = [tuple(chain) for chain in chains]
         self._modules = modules
+        self._folder = tempfile.TemporaryDirectory(prefix="agreement-")
         self._sandboxes: dict[int, Sandbox] = {}
         self.envoy = BareEnvoy(
-            [Chain([WasmFilter(modules[one.plugin], plugin_config=one.config or None,
+            [Chain([WasmFilter(self._file(one), plugin_config=one.config or None,
                                name=_name(number, at), vm_id=one.vm_id,
                                fail_policy="open" if one.policy == "open" else "closed")
                     for at, one in enumerate(chain)])
@@ -87,6 +90,14 @@ class Hosts:
         for one in self._sandboxes.values():
             one.close()
         self._sandboxes.clear()
+        self._folder.cleanup()
+
+    def _file(self, one: Filter) -> Path:
+        if not one.module:
+            return self._modules[one.plugin]
+        file = Path(self._folder.name) / f"{hashlib.sha256(one.module).hexdigest()[:16]}.wasm"
+        file.write_bytes(one.module)
+        return file
 
     def both(self, chain: int, case: Case) -> tuple[Outcome, Outcome]:
         """What the sandbox makes of a case, and what Envoy does.
@@ -146,7 +157,7 @@ class Hosts:
     def _sandbox(self, chain: int) -> Sandbox:
         found = self._sandboxes.get(chain)
         if found is None:
-            plugins = [Plugin(self._modules[one.plugin], one.config or None,
+            plugins = [Plugin(one.module or self._modules[one.plugin], one.config or None,
                               name=_name(chain, at), vm_id=one.vm_id, fail_policy=one.policy)
                        for at, one in enumerate(self.chains[chain])]
             found = self._sandboxes[chain] = Sandbox(

@@ -37,6 +37,7 @@ POINTERS = [(name, at, word) for name, shape in SHAPES.items()
 #: What makes a call come so far that it follows its pointers.
 VALUES = {"proxy_get_property": b"plugin_name", "proxy_get_header_map_value": b":path",
           "proxy_call_foreign_function": b"f", "proxy_http_call": b"c",
+          "proxy_grpc_call": b"c",
           "proxy_resolve_shared_queue": b"rig"}  # as its VM is called, and so a queue
 
 

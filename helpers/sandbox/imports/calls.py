@@ -63,7 +63,6 @@ def functions(vm: Vm) -> list[HostFunction]:
         service, method = text(service_at, service_size), text(method_at, method_size)
         metadata, wrong = pairs.decode(text(metadata_at, metadata_size))
         message = text(message_at, message_size)
-        vm.guest.read_u32(id_at)  # a bad pointer must not begin a call
         if wrong:
             host.diagnose(f"proxy_grpc_call: {wrong}")
         if as_text(cluster) not in host.callouts:
@@ -71,6 +70,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             host.diagnose(f"proxy_grpc_call: there is no cluster {as_text(cluster)[:100]!r}; "
                           f"callouts= names {known}")
             return PARSE_FAILURE
+        vm.guest.read_u32(id_at)  # a bad pointer must not begin a call
         headers = grpc.request(cluster, service, method, metadata, timeout)
         number = host.begin_call(vm.context, as_text(cluster), headers, grpc.frame(message), [],
                                  timeout, kind=grpc.CALL)
@@ -83,6 +83,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         # Pointers are held to memory all the same: a bad one is the guest's mistake.
         for at in range(0, 8, 2):
             vm.guest.read(args[at], args[at + 1])
+        if as_text(grpc.cluster_of(text(args[0], args[1]))) not in host.callouts:
+            return PARSE_FAILURE
         return host.unimplemented("proxy_grpc_stream")
 
     def grpc_send(number: int, message_at: int, message_size: int, _end: int) -> int:

@@ -84,7 +84,7 @@ def functions(vm: Vm) -> list[HostFunction]:
 
     def changed(kind: int, key_at: int, key_size: int) -> tuple[HeaderMap | None, bytes]:
         name = vm.guest.read(key_at, key_size).lower()
-        return (mutable(kind) if kind <= _MOST_KIND else None), name
+        return mutable(kind), name
 
     def room(found: HeaderMap, size: int) -> bool:
         # Counted only where it may matter: it takes a look at every header.
@@ -96,6 +96,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         return True
 
     def add(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
         value = vm.guest.read(value_at, value_size)
         found, name = changed(kind, key_at, key_size)
         if found is None:
@@ -107,6 +109,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         return OK
 
     def replace(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
         value = vm.guest.read(value_at, value_size)
         found, name = changed(kind, key_at, key_size)
         if found is None:
@@ -118,6 +122,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         return OK
 
     def remove(kind: int, key_at: int, key_size: int) -> int:
+        if kind > _MOST_KIND:
+            return BAD_ARGUMENT
         found, name = changed(kind, key_at, key_size)
         if found is None:
             return BAD_ARGUMENT

@@ -29,9 +29,9 @@ def functions(vm: Vm) -> list[HostFunction]:
     last = [0, 0, 0]
 
     def define(kind: int, name_at: int, name_size: int, id_at: int) -> int:
+        name = vm.guest.read(name_at, name_size)
         if kind > HISTOGRAM:
             return BAD_ARGUMENT
-        name = vm.guest.read(name_at, name_size)
         metric = host.metrics.define(kind, name)
         if metric is None or len(known) >= 1_000_000:
             host.diagnose("proxy_define_metric: too many metrics, or too long a name")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from helpers.sandbox import pairs
 from helpers.sandbox.context import NO_BODIES
 from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.host import UNIMPLEMENTED
 from helpers.sandbox.imports.headers import doubt
 from helpers.sandbox.shared import BAD_ARGUMENT, OK
 
@@ -26,7 +27,8 @@ def functions(vm: Vm) -> list[HostFunction]:
             return BAD_ARGUMENT
         context = vm.context
         if kind >= _DOWNSTREAM:
-            return host.unimplemented("proxy_continue_stream for TCP streams")
+            host.note_unimplemented("proxy_continue_stream for TCP streams")
+            return OK if kind == _DOWNSTREAM else UNIMPLEMENTED
         stream, slot = context.stream, context.slot
         if stream is None:
             host.diagnose("a stream was resumed outside of any: set_effective_context comes first")
@@ -42,7 +44,8 @@ def functions(vm: Vm) -> list[HostFunction]:
         if kind > _UPSTREAM:
             return BAD_ARGUMENT
         if kind >= _DOWNSTREAM:
-            return host.unimplemented("proxy_close_stream for TCP streams")
+            host.note_unimplemented("proxy_close_stream for TCP streams")
+            return OK
         stream = vm.context.stream
         if stream is not None:
             vm.stop_next = True

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from helpers.module import abi
 from helpers.sandbox.errors import GuestPanic
-from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.guest import HostFunction, OutOfBounds
 from helpers.sandbox.headers import as_text
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _MOST_COMPLAINT = 64 * 1024
 _MOST_RANDOM = 64 * 1024
 _MOST_VECTORS = 1024
 _MOST_TEXT = 16 * 1024 * 1024
-_CHARACTER_DEVICE = 2
+_MAY_WRITE = 64
 # subscription: its size, the tag of one to a clock, the flag of a moment in place of a span.
 _SUBSCRIPTION, _CLOCK, _ABSOLUTE = 48, 0, 1
 
@@ -105,18 +106,21 @@ def _carried_out(vm: Vm) -> dict[str, Callable[..., int | None]]:
             pointer, length = struct.unpack("<II", vm.guest.read(vectors + 8 * at, 8))
             size += length
             # Each vector may be the whole memory: what no log line keeps is not copied.
-            pieces.append(vm.guest.read(pointer, length) if size <= _MOST_TEXT else b"")
+            if size <= _MOST_TEXT:
+                pieces.append(vm.guest.read(pointer, length))
+            else:
+                vm.guest.read(pointer + length - bool(length), bool(length))
         if size > _MOST_TEXT:
             host.diagnose(f"fd_write of {size:,} bytes: a host takes at most {_MOST_TEXT:,}")
             return INVAL
         text = b"".join(pieces)
-        vm.guest.write_u32(written_at, size)
         if text:
             said = vm.complaint
             host.log(_INFO if fd == 1 else _ERROR, text.removesuffix(b"\n"), vm)
             if fd == _STDERR:
                 # Go's runtime writes its panic in many pieces.
                 vm.complaint = (said + as_text(text))[:_MOST_COMPLAINT]
+        vm.guest.write_u32(written_at, size)
         return SUCCESS
 
     def pwrite(fd: int, vectors: int, count: int, _offset: int, written_at: int) -> int:
@@ -166,18 +170,24 @@ def _carried_out(vm: Vm) -> dict[str, Callable[..., int | None]]:
     def status(fd: int, status_at: int) -> int:
         if fd not in (1, 2):
             return BADF
-        vm.guest.write(status_at, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, 64, 0))
+        # Of no kind, and with the right to write. (Envoy says SUCCESS also where it could not put
+        # it.)
+        vm.guest.write(status_at, struct.pack("<QQQ", 0, _MAY_WRITE, 0))
         return SUCCESS
 
     def poll(wanted: int, _events: int, count: int, happened_at: int) -> int:
         # Envoy answers at once that nothing happened, and the guest asks until it is late
         # enough: Go's scheduler does. Our clock stands, so that waiting has to move it.
-        waits = [_wait(vm.guest.read(wanted + _SUBSCRIPTION * at, _SUBSCRIPTION), host.clock.now)
-                 for at in range(min(count, _MOST_VECTORS))]
         vm.guest.write_u32(happened_at, 0)
-        known = [wait for wait in waits if wait is not None]
+        known = []
+        with suppress(OutOfBounds):  # Envoy does not look at them
+            for at in range(min(count, _MOST_VECTORS)):
+                wait = _wait(vm.guest.read(wanted + _SUBSCRIPTION * at, _SUBSCRIPTION),
+                             host.clock.now)
+                if wait is not None:
+                    known.append(wait)
         if known:
-            host.clock.now += min(*known, int(host.deadline * 1e9))
+            host.clock.now += min([*known, int(host.deadline * 1e9)])
         return SUCCESS
 
     def seek(_fd: int, _offset: int, _whence: int, _position_at: int) -> int:
