@@ -21,7 +21,7 @@ from typing import Any
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from helpers.sandbox import compiled
+from helpers.sandbox import compiled, interrupts
 from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped
 from helpers.sandbox.guest_public import Linking, explain, shape_of
 
@@ -299,5 +299,5 @@ class FastGuest:
         # The view points into memory that goes with the store.
         self._view = memoryview(b"")
         self._size, self._closed = 0, True
-        self._linked.store.close()
+        interrupts.put_off(self._linked.store.close)
         self._linked.callbacks.clear()

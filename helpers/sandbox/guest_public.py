@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import wasmtime
 
-from helpers.sandbox import compiled
+from helpers.sandbox import compiled, interrupts
 from helpers.sandbox.guest import GuestFn, HostFunction, OutOfBounds, Trapped, Unlinkable
 
 _KIND = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
@@ -55,6 +56,7 @@ class Linking:
     def __init__(self, module: wasmtime.Module, provided: dict[tuple[str, str], HostFunction],
                  memory_limit: int, start_ticks: int) -> None:
         self.pending: BaseException | None = None
+        self.provided: list[HostFunction] = []
         self.store = wasmtime.Store(compiled.engine())
         self.store.set_limits(memory_size=memory_limit, table_elements=1_000_000, instances=4,
                               tables=64, memories=4)
@@ -90,8 +92,12 @@ class Linking:
 
     def extern(self, host: HostFunction) -> wasmtime.Func:
         """The host function as wasmtime takes it."""
-        call, fault, gives = host.call, host.fault, bool(host.results)
-        gate, name = host.gate, host.name
+        # wasmtime-py keeps what it calls in a list of its own as long as the store lives: through
+        # it the store would keep itself alive. So the function reaches what it needs by this.
+        linked = weakref.ref(self)
+        self.provided.append(host)
+        at_host, fault, gives, name = len(self.provided) - 1, host.fault, bool(host.results), \
+            host.name
         narrow = [at for at, kind in enumerate(host.params) if kind == "i"]
 
         def run(*given: int) -> int | None:
@@ -99,14 +105,17 @@ class Linking:
             args = list(given)
             for at in narrow:
                 args[at] &= 0xFFFFFFFF
+            mine = linked()
+            assert mine is not None  # it runs: its store is there
             try:
-                if gate.allowed is not None and name not in gate.allowed:
-                    raise gate.restricted(name)
-                answer = call(*args)
+                host = mine.provided[at_host]
+                if host.gate.allowed is not None and name not in host.gate.allowed:
+                    raise host.gate.restricted(name)
+                answer = host.call(*args)
             except OutOfBounds:
                 answer = fault
             except BaseException as error:  # noqa: BLE001 - raised again behind the guest
-                self.pending = error
+                mine.pending = error
                 raise wasmtime.Trap("the host refused") from None
             if not gives:
                 return None
@@ -202,4 +211,4 @@ class PublicGuest:
 
     def close(self) -> None:
         compiled.clock.remove(self)
-        self._store.close()
+        interrupts.put_off(self._store.close)

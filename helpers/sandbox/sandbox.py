@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,14 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from helpers.errors import BadInput
+from helpers.sandbox import engine
 from helpers.sandbox.chain import Handle, Vms, lines
 from helpers.sandbox.clock import Clock
 from helpers.sandbox.errors import GuestPanic, HostCallFailed, SandboxClosed, SandboxMisuse
 from helpers.sandbox.exchange import Exchange
 from helpers.sandbox.headers import Given, as_bytes, given_pairs, request_map
 from helpers.sandbox.host import MOST_EVENTS, Host
+from helpers.sandbox.interrupts import Interrupts
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.piecewise import Steps
 from helpers.sandbox.plugin import Config, Plugin
@@ -37,7 +38,6 @@ PROTOCOLS = ("HTTP/1.1", "HTTP/2")
 _OK = Reply()
 _MEMORY = 256 * 1024 * 1024
 _PAGE, _MOST_MEMORY = 64 * 1024, 4 * 1024 * 1024 * 1024
-_MAIN = threading.main_thread().ident
 _T = TypeVar("_T")
 
 
@@ -105,8 +105,6 @@ class Sandbox:
                            fix='Sandbox([Plugin("one.wasm"), Plugin("two.wasm")])')
         self._lock = threading.Lock()
         self._owner = 0
-        self._hook: Callable[[Any], Any] | None = None
-        self._lost_error: BaseException | None = None
         self._closed = False
         self.host = Host(
             clock=Clock(int(begin * 1e9)), deadline=deadline,
@@ -117,6 +115,7 @@ class Sandbox:
         if trace:
             self.host.recorder = Recorder(self.host)
         self._vms = Vms(self.host)
+        self._interrupts = Interrupts(self._vms, public=engine.chosen()[0] == "public")
         self._request_id = 0
         try:
             self._alone(lambda: self._load(chain, cache))
@@ -172,10 +171,9 @@ class Sandbox:
                 raise
             finally:
                 self._owner = 0
-                if self._hook is not None:
-                    sys.unraisablehook, self._hook = self._hook, None
-        if self._lost_error is not None:
-            self._raise_lost()
+                self._interrupts.end()
+        if self._interrupts.error is not None:
+            self._interrupts.raise_error()
         return Exchange(stream)
 
     def start(
@@ -267,11 +265,9 @@ class Sandbox:
         if self._closed:
             raise SandboxClosed("the sandbox is closed", cause="close() was called, or its "
                                 "`with` block ended", fix="make a new one: Sandbox(module)")
-        self._lost_error = None
         self.host.left, self.host.until = MOST_EVENTS, 0.0
-        self._owner = me = threading.get_ident()
-        if me == _MAIN:
-            self._hook, sys.unraisablehook = sys.unraisablehook, self._lost
+        self._owner = threading.get_ident()
+        self._interrupts.begin()
 
     def _alone(self, work: Callable[[], _T]) -> _T:
         """Do it with the sandbox to oneself; a second thread waits.
@@ -286,28 +282,10 @@ class Sandbox:
                 made = work()
             finally:
                 self._owner = 0
-                if self._hook is not None:
-                    sys.unraisablehook, self._hook = self._hook, None
-        if self._lost_error is not None:
-            self._raise_lost()
+                self._interrupts.end()
+        if self._interrupts.error is not None:
+            self._interrupts.raise_error()
         return made
-
-    def _lost(self, lost: Any) -> None:
-        """`sys.unraisablehook` while a guest may run on the main thread.
-
-        Ctrl-C in the moment in which C code calls a host function reaches nobody: C knows no
-        exceptions, and the guest would go on with an answer that no one gave.
-        """
-        for vm in self._vms.running() if "ctypes callback" in (lost.err_msg or "") else ():
-            self._lost_error = self._lost_error or lost.exc_value
-            vm.halt(lost.exc_value)
-            return
-        (self._hook or sys.__unraisablehook__)(lost)
-
-    def _raise_lost(self) -> None:
-        error, self._lost_error = self._lost_error, None
-        assert error is not None
-        raise error
 
     def _send(self, stream: Stream, pieces: list[bytes], tail: list[Pair]) -> None:
         """The request with its body and trailers, as the codec of its protocol tells them."""
