@@ -96,8 +96,8 @@ class Linking:
         # it the store would keep itself alive. So the function reaches what it needs by this.
         linked = weakref.ref(self)
         self.provided.append(host)
-        at_host, fault, gives, name = len(self.provided) - 1, host.fault, bool(host.results), \
-            host.name
+        number, name = len(self.provided) - 1, host.name
+        fault, gives = host.fault, bool(host.results)
         narrow = [at for at, kind in enumerate(host.params) if kind == "i"]
 
         def run(*given: int) -> int | None:
@@ -108,10 +108,10 @@ class Linking:
             mine = linked()
             assert mine is not None  # it runs: its store is there
             try:
-                host = mine.provided[at_host]
-                if host.gate.allowed is not None and name not in host.gate.allowed:
-                    raise host.gate.restricted(name)
-                answer = host.call(*args)
+                meant = mine.provided[number]
+                if meant.gate.allowed is not None and name not in meant.gate.allowed:
+                    raise meant.gate.restricted(name)
+                answer = meant.call(*args)
             except OutOfBounds:
                 answer = fault
             except BaseException as error:  # noqa: BLE001 - raised again behind the guest
