@@ -197,6 +197,8 @@ class Stream:
             return False
         status, details, body = wrong
         self.host.diagnose(f"the router refuses the request as plugins left it: {details}")
+        # The router notes its code before the filters see the reply; a filter's own comes after.
+        self.code = status
         self.local_reply(status, details, body, [], None)
         return True
 
