@@ -2,7 +2,8 @@
 
 Rust marks names in one of two ways: the older `_ZN…E` (lengths and identifiers, then a hash)
 and the newer `_R…` (RFC 2603, "v0"). Of the newer only paths are read, types in them shown
-short; what cannot be read stays as it is.
+short; what cannot be read stays as it is. A module may write what it likes there: names that
+refer back to themselves can say terabytes in a line, so that reading is held to a number of steps.
 """
 
 from __future__ import annotations
@@ -10,22 +11,31 @@ from __future__ import annotations
 import re
 
 _HASH = re.compile(r"h[0-9a-f]{16}", re.IGNORECASE)
-_LEGACY = {"$LT$": "<", "$GT$": ">", "$u20$": " ", "$RF$": "&", "$BP$": "*", "$LP$": "(",
-           "$RP$": ")", "$C$": ",", "$u7b$": "{", "$u7d$": "}", "..": "::"}
+_LEGACY = {"$SP$": "@", "$BP$": "*", "$RF$": "&", "$LT$": "<", "$GT$": ">", "$LP$": "(",
+           "$RP$": ")", "$C$": ",", "..": "::"}
+_CODE_POINT = re.compile(r"\$u([0-9a-f]{1,5})\$")
+#: What LLVM puts behind a name, such as ".llvm.1234567890".
+_TAIL = re.compile(r"\.(llvm\.[0-9A-F@]+|\d+)$")
+_DIGITS = re.compile(r"\d+")
 _BASIC = {"a": "i8", "b": "bool", "c": "char", "d": "f64", "e": "str", "f": "f32", "h": "u8",
           "i": "isize", "j": "usize", "l": "i32", "m": "u32", "n": "i128", "o": "u128",
           "p": "_", "s": "i16", "t": "u16", "u": "()", "v": "...", "x": "i64", "y": "u64",
           "z": "!"}
 _DEEPEST = 60
+_MOST_STEPS = 2_000
+#: Longer names are cut, marked or not.
+_LONGEST = 2_000
 
 
 def readable_name(name: str) -> str:
     """The function's path as Rust writes it, such as `std::panicking::begin_panic`."""
+    if len(name) > _LONGEST:
+        return f"{name[:_LONGEST]}…"
     try:
         if name.startswith("_ZN"):
-            return _legacy(name)
+            return _legacy(_TAIL.sub("", name))
         if name.startswith("_R"):
-            return _V0(name[2:]).path(0)
+            return _V0(_TAIL.sub("", name)[2:]).path(0)
     except (ValueError, IndexError):
         pass
     return name
@@ -35,19 +45,17 @@ def _legacy(name: str) -> str:
     parts: list[str] = []
     at = 3
     while name[at] != "E":
-        digits = re.match(r"\d+", name[at:])
+        digits = _DIGITS.match(name, at)
         if digits is None:
             raise ValueError(name)
-        at += len(digits[0])
-        part = name[at : at + int(digits[0])]
-        at += int(digits[0])
-        parts.append(part)
+        at = digits.end() + int(digits[0])
+        parts.append(name[digits.end() : at])
     if len(parts) > 1 and _HASH.fullmatch(parts[-1]):
         parts.pop()
     text = "::".join(part.removeprefix("_") if part.startswith("_$") else part for part in parts)
     for mark, sign in _LEGACY.items():
         text = text.replace(mark, sign)
-    return text
+    return _CODE_POINT.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 class _V0:
@@ -56,11 +64,11 @@ class _V0:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self._steps = 0
 
     def path(self, depth: int) -> str:
         """`path` of the grammar."""
-        if depth > _DEEPEST:
-            raise ValueError("too deep")
+        self._step(depth)
         kind = self._take()
         if kind == "C":
             return self._identifier()
@@ -106,8 +114,7 @@ class _V0:
                 pass
 
     def _type(self, depth: int) -> str:
-        if depth > _DEEPEST:
-            raise ValueError("too deep")
+        self._step(depth)
         kind = self.text[self.at]
         if kind in _BASIC:
             self.at += 1
@@ -135,7 +142,53 @@ class _V0:
                 found.append(self._type(depth + 1))
             self.at += 1
             return f"({', '.join(found)})"
-        raise ValueError(kind)  # function pointers and dyn: rare in what stands on a stack
+        if kind == "F":
+            return self._function(depth)
+        if kind == "D":
+            return self._dyn(depth)
+        raise ValueError(kind)
+
+    def _function(self, depth: int) -> str:
+        """A function pointer, with its types left out."""
+        self._binder()
+        if self.text[self.at] == "U":
+            self.at += 1
+        if self.text[self.at] == "K":
+            self.at += 1
+            if self.text[self.at] == "C":
+                self.at += 1
+            else:
+                self._identifier()
+        while self.text[self.at] != "E":
+            self._type(depth + 1)
+        self.at += 1
+        self._type(depth + 1)
+        return "fn"
+
+    def _dyn(self, depth: int) -> str:
+        self._binder()
+        found = []
+        while self.text[self.at] != "E":
+            found.append(self.path(depth + 1))
+            while self.text[self.at] == "p":  # what an associated type is
+                self.at += 1
+                self._identifier()
+                self._type(depth + 1)
+        self.at += 1
+        if self._take() != "L":
+            raise ValueError("no lifetime")
+        self._base62()
+        return f"dyn {' + '.join(found)}"
+
+    def _binder(self) -> None:
+        if self.text[self.at] == "G":
+            self.at += 1
+            self._base62()
+
+    def _step(self, depth: int) -> None:
+        self._steps += 1
+        if depth > _DEEPEST or self._steps > _MOST_STEPS:
+            raise ValueError("a name that has no end")
 
     def _again(self, read: object, depth: int) -> str:
         """A part that stood further in front."""
@@ -161,20 +214,23 @@ class _V0:
 
     def _identifier(self) -> str:
         self._disambiguator()
-        if self.text[self.at] == "u":
-            raise ValueError("punycode")
-        digits = re.match(r"0|[1-9]\d*", self.text[self.at :])
+        foreign = self.text[self.at] == "u"
+        self.at += foreign
+        digits = _DIGITS.match(self.text, self.at)
         if digits is None:
             raise ValueError("no identifier")
-        self.at += len(digits[0])
+        self.at = digits.end() if digits[0][0] != "0" else self.at + 1
         if self.text[self.at : self.at + 1] == "_":
             self.at += 1
-        size = int(digits[0])
+        size = int(digits[0]) if digits[0][0] != "0" else 0
         found = self.text[self.at : self.at + size]
         if len(found) != size:
             raise ValueError("cut short")
         self.at += size
-        return found
+        if not foreign:
+            return found
+        plain, _, rest = found.rpartition("_")  # Rust's punycode has no hyphen
+        return (f"{plain}-{rest}" if plain else rest).encode().decode("punycode")
 
     def _base62(self) -> int:
         """A number that ends with "_"; alone that is 0."""

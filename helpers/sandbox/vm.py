@@ -30,6 +30,7 @@ from helpers.sandbox.guest import (
     Unborn,
     Unlinkable,
 )
+from helpers.sandbox.names import readable_name
 
 if TYPE_CHECKING:
     from helpers.sandbox.host import Host
@@ -324,7 +325,7 @@ class Vm:
             fix="do it in on_vm_start or on_configure")
 
     def _panic(self, error: Trapped) -> GuestPanic:
-        frames = error.frames[:MOST_FRAMES]
+        frames = tuple(map(readable_name, error.frames[:MOST_FRAMES]))
         if error.deadline:
             return DeadlineExceeded(
                 callback=self.callback, message=self.complaint, trap=error.trap, frames=frames,

@@ -132,12 +132,39 @@ def test_readable_text_is_one_printable_line(anything: str) -> None:
      "std::sys::backtrace::__rust_end_short_backtrace"),
     ("proxy_on_context_create", "proxy_on_context_create"), ("_R", "_R"), ("_ZN3abE", "_ZN3abE"),
     ("_RNvC3foo", "_RNvC3foo"), ("_RB_", "_RB_"), ("", ""),
+    ("_ZN4core3ptr42drop_in_place$LT$alloc..string..String$GT$17h0123456789abcdefE",
+     "core::ptr::drop_in_place<alloc::string::String>"),
+    ("_ZN71_$LT$Test$u20$$u2b$$u20$$u27$static$u20$as$u20$foo..Bar$LT$Test$GT$$GT$3bar17h"
+     "930b740aa94f1d3aE", "<Test + 'static as foo::Bar<Test>>::bar"),
+    ("_ZN3foo3bar17h0123456789abcdefE.llvm.9876543210", "foo::bar"),
+    ("_RNvMsr_NtCs3ssYzQotkvD_3std4pathNtB5_7PathBuf3newCs15kBYyAo9fc_7mycrate",
+     "<std::path::PathBuf>::new"),
+    ("_RNvXCsHASH_7mycrateNtB2_4PadxNtB2_5Trait3foo", "<mycrate::Padx as mycrate::Trait>::foo"),
+    ("_RINvC3foo3barDG_INtC4core2FnTyEEp6OutputuEL_E", "foo::bar"),
+    ("_RINvC3foo3barFUKCaEbE", "foo::bar"), ("_RNvC3foou8gdel_5qa", "foo::gödel"),
+    ("x" * 3000, "x" * 2000 + "…"),
 ])
 def test_rusts_marks_are_taken_off_where_they_can_be_read(marked: str, path: str) -> None:
     assert readable_name(marked) == path
 
 
-@given(st.text(alphabet="RNCMXYIBEKLvts_0123456789abcZ$.", max_size=60))
+def test_a_name_that_refers_back_to_itself_for_ever_is_left_as_it_is() -> None:
+    # Each tuple holds the one before twice: read to its end it would have 2 ** 40 parts.
+    text, place = "INvC3foo3bar", 12
+    for number in range(40):
+        back = f"B{_base62(place)}" if number else "u"
+        place = len(text)
+        text += f"T{back}{back}E"
+    assert readable_name(f"_R{text}E") == f"_R{text}E"
+
+
+def _base62(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    number -= 1
+    return (digits[number // 62] if number > 61 else "") + digits[number % 62] + "_"
+
+
+@given(st.text(alphabet="RNCMXYIBEKLvts_0123456789abcZ$.FDGUpu", max_size=60))
 def test_no_name_is_too_odd_to_show(rest: str) -> None:
     assert isinstance(readable_name("_R" + rest), str)
     assert isinstance(readable_name("_ZN" + rest), str)
