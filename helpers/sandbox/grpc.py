@@ -104,7 +104,7 @@ def _status(headers: dict[bytes, bytes]) -> tuple[int, bytes]:
     words = headers.get(b"grpc-message", b"")
     if given is None:
         return GRPC_UNKNOWN, words
-    known = given.isdigit() and int(given) <= _MOST_STATUS
+    known = given.isdigit() and len(given) < 3 and int(given) <= _MOST_STATUS
     return int(given) if known else _NO_SUCH_STATUS, words
 
 

@@ -17,7 +17,7 @@ from helpers.sandbox.clock import Clock
 from helpers.sandbox.errors import GuestPanic, HostCallFailed, SandboxClosed, SandboxMisuse
 from helpers.sandbox.exchange import Exchange
 from helpers.sandbox.headers import Given, as_bytes, given_pairs, request_map
-from helpers.sandbox.host import MOST_EVENTS, Host
+from helpers.sandbox.host import MOST_EVENTS, MOST_SECONDS, Host
 from helpers.sandbox.interrupts import Interrupts
 from helpers.sandbox.pairs import Pair
 from helpers.sandbox.piecewise import Steps
@@ -332,10 +332,12 @@ class Sandbox:
                 if at is None:
                     return
                 host.clock.step(at)
-                host.left -= 1
+                if host.spent():
+                    break
             elif not stream.over:
                 return
-        host.diagnose(f"{MOST_EVENTS:,} events in one request, and no end: it stands as it is")
+        host.diagnose(f"{MOST_EVENTS:,} events in one request, or {MOST_SECONDS:g} seconds of "
+                      "them, and no end: it stands as it is")
 
 
 @lru_cache(maxsize=1024)

@@ -63,6 +63,13 @@ def test_events_that_take_long_are_bounded_by_time_too(
     sandbox.advance(HOUR)
     assert sandbox.host.clock.now < 1e9
     assert noted(sandbox, "seconds of them")
+    wanted = f"(drop {call('proxy_http_call', 8, 1, 64, len(CALL_PAIRS), 0, 0, 0, 0, 0, 32)})"
+    module = plugin({"configure": TICK, "tick": "", "request_headers": wanted +
+                     "(return (i32.const 1))"}, data={8: b"c", 64: CALL_PAIRS})
+    sandbox = Sandbox(module, trace=False, callouts={"c": Reply(delay=HOUR)}, now=0)
+    assert sandbox.request().state == "paused"
+    assert sandbox.host.clock.now < 1e9
+    assert noted(sandbox, "and no end")
 
 
 def test_a_tick_that_is_set_anew_for_ever_leaves_no_timers_behind(way: str) -> None:
