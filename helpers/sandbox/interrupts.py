@@ -18,13 +18,31 @@ from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
+from helpers.sandbox.errors import SandboxMisuse
+
 if TYPE_CHECKING:
     from helpers.sandbox.chain import Vms
 
+_FRAMES = 200
 _MAIN = threading.main_thread().ident
 #: Code in which an exception may fall between C and Python.
 _BORDER = (wasmtime.__file__.removesuffix("__init__.py"),
            str(Path(__file__).with_name("guest_public.py")))
+
+
+def _room_to_call() -> None:
+    """Refuse to begin where Python's stack is nearly full.
+
+    A RecursionError on the border would be lost like Ctrl-C, and with it the process.
+    """
+    try:
+        sys._getframe(max(0, sys.getrecursionlimit() - _FRAMES))
+    except ValueError:
+        return
+    raise SandboxMisuse(
+        f"fewer than {_FRAMES} calls are left before Python's recursion limit",
+        cause="the sandbox was called from deep inside a recursion; a guest that calls the host "
+        "needs some room there", fix="end the recursion, or raise sys.setrecursionlimit")
 
 
 def put_off(work: Callable[[], None]) -> None:
@@ -66,6 +84,8 @@ class Interrupts:
     def begin(self) -> None:
         """A guest may run from here on."""
         self.error = None
+        if self._public:
+            _room_to_call()
         if threading.get_ident() != _MAIN:
             return
         if sys.unraisablehook is not self._mine:

@@ -14,7 +14,7 @@ import time
 import pytest
 from sandbox_wat import call, plugin, say
 
-from helpers.sandbox import Sandbox
+from helpers.sandbox import Sandbox, SandboxMisuse
 
 
 def interrupted(sandbox: Sandbox, delay: float) -> None:
@@ -85,3 +85,22 @@ def test_a_handler_that_raises_something_else_is_heard(way: str) -> None:
         assert sandbox.request().status == 503
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_request_from_the_bottom_of_a_recursion_is_served_or_refused(way: str) -> None:
+    module = plugin({"request_headers": say(call("proxy_get_log_level", 512))})
+
+    def deep(calls: int, sandbox: Sandbox) -> int:
+        return deep(calls - 1, sandbox) if calls else sandbox.request().status
+
+    def ends(calls: int) -> str:
+        sandbox = Sandbox(module, trace=False)
+        try:
+            return str(deep(calls, sandbox))
+        except (RecursionError, SandboxMisuse):
+            return "refused"
+
+    limit = sys.getrecursionlimit()
+    seen = [ends(calls) for calls in (10, *range(limit - 300, limit, 7))]
+    assert seen[0] == "200"
+    assert set(seen) == {"200", "refused"}
