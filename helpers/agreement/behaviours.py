@@ -5,22 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
-from helpers.agreement import raw
+from helpers.agreement import others, raw
 from helpers.agreement.cases import CLUSTERS, NAMES, TRAILER_NAMES, Filter, chance, pick, value
+from helpers.agreement.settings import Settings, lifecycle, reads, text
 
-Settings = dict[str, Any]
 PLACES = ("request_headers", "request_body", "request_trailers",
           "response_headers", "response_body", "response_trailers")
-
-
-def text(data: bytes) -> Any:
-    """Bytes as a plugin's setting has them."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return {"hex": data.hex()}
 
 
 def edit(choice: Random, where: str, at: str | None = None) -> Settings:
@@ -58,15 +49,10 @@ def _pseudo(where: str) -> list[list[str]]:
     return [[":status", "200"]] if where == "response_headers" else []
 
 
-def lifecycle(settings: Settings) -> Filter:
-    """The plugin that logs all it sees."""
-    return Filter("lifecycle", json.dumps({"most_bytes": 64, **settings}))
-
-
 def edits(choice: Random) -> tuple[Filter, ...]:
     """Edits, each in the callback that it belongs to."""
     found = [edit(choice, pick(choice, PLACES)) for _ in range(1 + choice.randrange(5))]
-    return (lifecycle({"edits": found, **_reads(choice)}),)
+    return (lifecycle({"edits": found, **reads(choice)}),)
 
 
 def late_edits(choice: Random) -> tuple[Filter, ...]:
@@ -78,12 +64,16 @@ def late_edits(choice: Random) -> tuple[Filter, ...]:
 
 
 def pauses(choice: Random) -> tuple[Filter, ...]:
-    """Pauses at bodies and trailers, gathered bodies, edits of what was gathered."""
-    settings: Settings = _reads(choice)
+    """Pauses at bodies and others.trailers, gathered bodies, edits of what was gathered."""
+    settings: Settings = reads(choice)
     if chance(choice, 60):
         settings["pause_body"] = True
-    if chance(choice, 50):
-        settings["pause"] = [pick(choice, PLACES)]
+    paused = [pick(choice, PLACES)] if chance(choice, 50) else []
+    if chance(choice, 30):
+        settings["resume_at"] = place = pick(choice, PLACES)
+        if place not in ("request_body", "request_trailers"):
+            paused.append(place)  # or Envoy 1.40 would send twice, or end
+    settings["pause"] = paused
     settings["edits"] = [edit(choice, pick(choice, PLACES)) for _ in range(choice.randrange(3))]
     return (lifecycle(settings),)
 
@@ -101,7 +91,7 @@ def replies(choice: Random) -> tuple[Filter, ...]:
     if chance(choice, 30):
         reply["grpc_status"] = pick(choice, (0, 7, 16, 17, -1, 100))
     settings: Settings = {"local_reply_at": pick(choice, PLACES), "local_reply": reply,
-                          **_reads(choice)}
+                          **reads(choice)}
     settings["edits"] = [edit(choice, pick(choice, PLACES)) for _ in range(choice.randrange(3))]
     if chance(choice, 30):
         settings["pause_body"] = True
@@ -109,7 +99,7 @@ def replies(choice: Random) -> tuple[Filter, ...]:
 
 
 def callouts(choice: Random) -> tuple[Filter, ...]:
-    """A callout, and what its answer leads to."""
+    """A others.callout, and what its answer leads to."""
     at = pick(choice, PLACES)
     call: Settings = {"at": at, "cluster": pick(choice, (*CLUSTERS, "unknown")),
                       "then": pick(choice, ("resume", "reply", "nothing"))}
@@ -118,7 +108,7 @@ def callouts(choice: Random) -> tuple[Filter, ...]:
     if chance(choice, 30):
         call["headers"] = [[":method", "POST"], [":path", "/c"], [":authority", "c"],
                            ["x-a", "1"], ["x-a", "2"]]
-    settings: Settings = {"callout": call, **_reads(choice)}
+    settings: Settings = {"callout": call, **reads(choice)}
     settings["edits"] = [edit(choice, pick(choice, PLACES)) for _ in range(choice.randrange(3))]
     return (lifecycle(settings),)
 
@@ -126,55 +116,10 @@ def callouts(choice: Random) -> tuple[Filter, ...]:
 def closes(choice: Random) -> tuple[Filter, ...]:
     """The stream is closed in one of the callbacks."""
     place = pick(choice, PLACES)
-    settings: Settings = {"close_at": place, **_reads(choice)}
+    settings: Settings = {"close_at": place, **reads(choice)}
     if place == "response_trailers":
         settings["pause"] = [place]  # or Envoy 1.40 ends with a segmentation fault
     return (lifecycle(settings),)
-
-
-def header_logger(choice: Random) -> tuple[Filter, ...]:
-    """The article's plugin."""
-    level = pick(choice, ("info", "trace", "debug", "warn", "error"))
-    return (Filter("header-logger", json.dumps({"log_level": level})),)
-
-
-def response_headers(choice: Random) -> tuple[Filter, ...]:
-    """The plugin that edits responses."""
-    return (Filter("response-headers", json.dumps(_changes(choice, NAMES))),)
-
-
-def trailers(choice: Random) -> tuple[Filter, ...]:
-    """The plugin that edits and makes trailers."""
-    both = {}
-    for side in ("request", "response"):
-        both[side] = _changes(choice, TRAILER_NAMES)
-        if chance(choice, 60):
-            both[side]["create"] = [[pick(choice, TRAILER_NAMES), text(value(choice))]
-                                    for _ in range(1 + choice.randrange(3))]
-    return (Filter("trailers", json.dumps(both)),)
-
-
-def body_rewrite(choice: Random) -> tuple[Filter, ...]:
-    """The plugin that gathers bodies and replaces words in them."""
-    words = ("cat", "a", "hello ", "z", "horse", "\u00e9")
-    settings = {side: [{"find": pick(choice, words), "replace": pick(choice, ("dog", "", "aa"))}
-                       for _ in range(choice.randrange(3))] for side in ("request", "response")}
-    return (Filter("body-rewrite", json.dumps(settings)),)
-
-
-def gate(choice: Random) -> tuple[Filter, ...]:
-    """The plugin that answers by itself."""
-    reply: Settings = {"status": pick(choice, (403, 404, 429, 503))}
-    if chance(choice, 70):
-        reply["body"] = pick(choice, ("keep out", "", "\u00e9"))
-    if chance(choice, 50):
-        reply["headers"] = {"x-gate": "closed", "content-type": "text/html"}
-    if chance(choice, 50):
-        reply["details"] = "it is closed"
-    settings = {"deny": [{"prefix": pick(choice, ("/admin", "/a", "/")), **reply}]} \
-        if chance(choice, 50) else \
-        {"replace": [{"when_status": pick(choice, (200, 500, 503, 404)), **reply}]}
-    return (Filter("gate", json.dumps(settings)),)
 
 
 def routing(choice: Random) -> tuple[Filter, ...]:
@@ -197,7 +142,7 @@ def routing(choice: Random) -> tuple[Filter, ...]:
     for name in ("connection", "keep-alive", "transfer-encoding", "te", "upgrade", "x a"):
         if chance(choice, 20):
             found.append({"where": "response_headers", "op": "add", "name": name, "value": "x"})
-    return (lifecycle({"edits": found, **_reads(choice)}),)
+    return (lifecycle({"edits": found, **reads(choice)}),)
 
 
 PROPERTIES = (
@@ -234,76 +179,20 @@ def properties(choice: Random) -> tuple[Filter, ...]:
     return (Filter("properties", json.dumps(setting)), seen)
 
 
-def _vm(choice: Random) -> str:
-    """A vm_id that no other chain has: what is shared by vm_id is shared in the whole Envoy."""
-    return f"vm{choice.randrange(10**9)}"
-
-
-def panics(choice: Random) -> tuple[Filter, ...]:
-    """A plugin that breaks in one of its callbacks, with others beside it."""
-    place = pick(choice, ("header", "every-request", "create_http_context", "request_headers",
-                          "request_body", "request_trailers", "response_headers",
-                          "response_body", "response_trailers", "on_log", "on_done", "on_delete"))
-    broken = Filter("panics", json.dumps({"panic_on": place}), vm_id=_vm(choice),
-                    policy=pick(choice, ("closed", "open")))
-    found = [broken]
-    if chance(choice, 40):
-        found.insert(choice.randrange(2), lifecycle(_reads(choice)))
-    return tuple(found)
-
-
-def counters(choice: Random) -> tuple[Filter, ...]:
-    """Metrics, read back."""
-    return (Filter("counters", json.dumps({"prefix": _vm(choice)})),)
-
-
-def shared_state(choice: Random) -> tuple[Filter, ...]:
-    """Shared data and a shared queue."""
-    settings: Settings = {"collide": 1 + choice.randrange(3)} if chance(choice, 40) else {}
-    return (Filter("shared-state", json.dumps(settings), vm_id=_vm(choice)),)
-
-
-def callout(choice: Random) -> tuple[Filter, ...]:
-    """The plugin that asks a service first."""
-    settings: Settings = {"cluster": pick(choice, CLUSTERS)}
-    if chance(choice, 50):
-        settings["copy"] = [pick(choice, NAMES) for _ in range(1 + choice.randrange(2))]
-    if chance(choice, 50):
-        settings["send"] = [pick(choice, NAMES) for _ in range(1 + choice.randrange(2))]
-    if chance(choice, 30):
-        settings["deny_status"] = 401
-    return (Filter("callout", json.dumps(settings)),)
-
-
-def noop(choice: Random) -> tuple[Filter, ...]:
-    """The plugin that does nothing."""
-    return (Filter("noop"),)
-
-
 def chain(choice: Random) -> tuple[Filter, ...]:
     """Two or three plugins."""
-    kinds = (edits, late_edits, pauses, header_logger, response_headers, trailers, body_rewrite,
-             gate, replies, callouts, properties, noop, routing)
+    kinds = (edits, late_edits, pauses, replies, callouts, properties, routing,
+             others.header_logger, others.response_headers, others.trailers,
+             others.body_rewrite, others.gate, others.noop)
     return tuple(one for _ in range(2 + chance(choice, 20)) for one in pick(choice, kinds)(choice))
-
-
-def _changes(choice: Random, names: tuple[str, ...]) -> Settings:
-    found: Settings = {"remove": [pick(choice, names) for _ in range(choice.randrange(3))]}
-    for op in ("set", "add"):
-        found[op] = [[pick(choice, names), text(value(choice))]
-                     for _ in range(choice.randrange(3))]
-    return found
-
-
-def _reads(choice: Random) -> Settings:
-    return {"read": "all"} if chance(choice, 40) else {}
 
 
 KINDS: dict[str, Callable[[Random], tuple[Filter, ...]]] = {
     "edits": edits, "late edits": late_edits, "pauses": pauses, "local replies": replies,
-    "callouts": callouts, "closed streams": closes, "header-logger": header_logger,
-    "response-headers": response_headers, "trailers": trailers, "body-rewrite": body_rewrite,
-    "gate": gate, "routing": routing, "properties": properties, "panics": panics,
-    "counters": counters, "shared-state": shared_state, "callout": callout, "noop": noop,
+    "callouts": callouts, "closed streams": closes, "header-logger": others.header_logger,
+    "response-headers": others.response_headers, "trailers": others.trailers,
+    "body-rewrite": others.body_rewrite, "gate": others.gate, "routing": routing,
+    "properties": properties, "panics": others.panics, "counters": others.counters,
+    "shared-state": others.shared_state, "callout": others.callout, "noop": others.noop,
     "host calls": raw.host_calls, "chains": chain,
 }

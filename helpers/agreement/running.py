@@ -1,84 +1,106 @@
-"""Run generated cases through both hosts and count, by kind of plugin, where they differ."""
+"""Many cases through both hosts, an Envoy for each few hundred of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from helpers import steps
-from helpers.agreement import behaviours, cases
-from helpers.agreement.cases import Case, Filter
-from helpers.agreement.compare import differences
+from helpers.agreement.behaviours import KINDS
+from helpers.agreement.cases import Case, Filter, case
+from helpers.agreement.compare import differences, kept
 from helpers.agreement.hosts import Hosts
 from helpers.bare_envoy import EnvoyEnded
 
-#: Cases that one Envoy gets before a fresh one, with other chains, takes its place.
-_OF_ONE_ENVOY = 500
-_CHAINS_A_KIND = 4
-_MOST_SHOWN = 10
-_MOST_ENDED = 5
+PLUGINS = ("body-rewrite", "callout", "counters", "gate", "header-logger", "lifecycle", "noop",
+           "panics", "properties", "response-headers", "shared-state", "trailers")
+#: Chains of each kind in one Envoy. Each filter watches a file, and of those the kernel allows
+#: 128 to one user.
+CHAINS = 2
+#: Cases that one Envoy sees.
+ROUND = 400
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A case in which the hosts do not agree, and in what."""
+
+    kind: str
+    chain: tuple[Filter, ...]
+    case: Case
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        plugins = [f"  {one.plugin} {one.config}" for one in self.chain]
+        return "\n".join([self.kind, *plugins, f"  {self.case}", *(f"  * {x}" for x in self.lines)])
 
 
 @dataclass
-class Found:
-    """What a run found.
+class Figures:
+    """Cases by kind: all, those that differ as they may (`compare.KEPT`), and the others."""
 
-    Attributes:
-        tried: cases by kind.
-        differing: of them, those in which the two differ.
-        shown: the first of those, each as text.
-        ended: each time that Envoy itself ended; its chains were left and others taken.
-    """
+    cases: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    differ: Counter[str] = field(default_factory=Counter)
 
-    tried: Counter[str] = field(default_factory=Counter)
-    differing: Counter[str] = field(default_factory=Counter)
-    shown: list[str] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
+    def table(self) -> str:
+        """One row a kind, and one for all."""
+        rows = [f"{'kind':<18}{'cases':>8}{'agree':>8}{'kept':>6}{'differ':>8}"]
+        for kind in [*self.cases, ""]:
+            cases, kept_, differ = (
+                (one[kind] if kind else one.total())
+                for one in (self.cases, self.kept, self.differ))
+            rows.append(f"{kind or 'all':<18}{cases:>8,}{cases - kept_ - differ:>8,}"
+                        f"{kept_:>6,}{differ:>8,}")
+        return "\n".join(rows)
 
 
-def run(count: int, seed: int, *, kinds: Sequence[str] = (),
-        say: Callable[[str], None] = lambda _: None) -> Found:
-    """Send `count` generated cases through both.
-
-    Args:
-        count: how many.
-        seed: the same seed makes the same cases.
-        kinds: keys of `behaviours.KINDS`; all when empty.
-        say: told how far it is.
+def modules() -> dict[str, Path]:
+    """The plugins, built.
 
     Raises:
-        BuildFailed, ToolchainMissing: the plugins cannot be built.
-        EnvoyEnded: Envoy ended again and again.
+        BuildFailed, ToolchainMissing: as for `steps.build_plugin`.
     """
-    choice, found = Random(seed), Found()
-    names = list(kinds) or list(behaviours.KINDS)
-    while found.tried.total() < count:
-        chains = [(name, behaviours.KINDS[name](choice))
-                  for name in names for _ in range(_CHAINS_A_KIND)]
-        needed = {one.plugin for _, chain in chains for one in chain if not one.module}
-        modules = {name: steps.build_plugin(name) for name in sorted(needed)}
-        try:
-            with Hosts([chain for _, chain in chains], modules) as hosts:
-                for _ in range(min(_OF_ONE_ENVOY, count - found.tried.total())):
-                    at = choice.randrange(len(chains))
-                    kind, chain = chains[at]
-                    _one(hosts, at, kind, chain, cases.case(choice, chain), found)
-        except EnvoyEnded as error:
-            # Some settings end Envoy itself: there is nothing to compare with.
-            found.ended.append(error.what)
-            if len(found.ended) > _MOST_ENDED:
-                raise
-        say(f"{found.tried.total():,} of {count:,} cases, {found.differing.total()} differ")
+    return {name: steps.build_plugin(name) for name in PLUGINS}
+
+
+def chains(choice: Random, kinds: Sequence[str], each: int = CHAINS) -> list[tuple[Filter, ...]]:
+    """So many chains of each kind, kind by kind."""
+    return [KINDS[kind](choice) for kind in kinds for _ in range(each)]
+
+
+def run(total: int, seed: int, kinds: Sequence[str], *, built: dict[str, Path] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+        tell: Callable[[Difference], None] = lambda difference: None) -> Figures:
+    """Try `total` cases; `tell` is called with each difference.
+
+    Raises:
+        BuildFailed, ToolchainMissing, WorkbookError: as for `modules` and `Hosts`.
+    """
+    found, choice = Figures(Counter(dict.fromkeys(kinds, 0))), Random(seed)
+    files = modules() if built is None else built
+    each = max(CHAINS, CHAINS * len(KINDS) // len(kinds))
+    while (left := total - found.cases.total()) > 0:
+        made = chains(choice, kinds, each)
+        with Hosts(made, files) as hosts:
+            for _ in range(min(left, ROUND)):
+                number = choice.randrange(len(made))
+                kind, chain = kinds[number // each], made[number]
+                one = case(choice, chain)
+                found.cases[kind] += 1
+                try:
+                    ours, theirs = hosts.both(number, one)
+                except EnvoyEnded as error:
+                    found.differ[kind] += 1
+                    tell(Difference(kind, chain, one, (error.what,)))
+                    break
+                if kept(ours, theirs):
+                    found.kept[kind] += 1
+                elif lines := differences(ours, theirs):
+                    found.differ[kind] += 1
+                    tell(Difference(kind, chain, one, tuple(lines)))
+                progress(found.cases.total())
     return found
-
-
-def _one(hosts: Hosts, at: int, kind: str, chain: Sequence[Filter], case: Case,
-         found: Found) -> None:
-    wrong = differences(*hosts.both(at, case))
-    found.tried[kind] += 1
-    if wrong:
-        found.differing[kind] += 1
-        if len(found.shown) < _MOST_SHOWN:
-            found.shown.append("\n  ".join([f"{kind}: {case}", *map(str, chain), *wrong]))

@@ -185,6 +185,14 @@ class HeaderMap:
         self.pairs = [pair for pair in self.pairs if pair[0] != name]
         self._insert(name, value)
 
+    def put(self, name: bytes, value: bytes) -> None:
+        """As the setters of those that have a slot: the value changes, its place does not."""
+        for at, (have, _) in enumerate(self.pairs):
+            if have == name:
+                self.pairs[at] = (name, value)
+                return
+        self._insert(name, value)
+
     def remove(self, name: bytes) -> None:
         """All entries of that name go."""
         self.pairs = [pair for pair in self.pairs if pair[0] != name]

@@ -349,7 +349,7 @@ class Host:
             headers, body = ResponseHeaders.of(found.copy()), b"".join(pieces)
             if not self.spec and answer not in (_HUNG_UP, _TOO_LATE):
                 # The router of Envoy's client says how long the service took, in milliseconds.
-                headers.replace(b"x-envoy-upstream-service-time", b"%d" % (answer.delay * 1000))
+                headers.put(b"x-envoy-upstream-service-time", b"%d" % (answer.delay * 1000))
             trailers = ResponseTrailers.of(tail.copy()) if tail else None
             root.call = (headers, body, trailers)
             count, size, trailing = len(headers), len(body), len(trailers or ())

@@ -36,35 +36,26 @@ def message(reply: LocalReply, request: HeaderMap | None, *, head: bool,
     for name, value in reply.headers.raw:
         headers.add(name, value)
     if grpc:
-        _set(headers, b":status", b"200")
-        _set(headers, b"content-type", b"application/grpc")
+        headers.put(b":status", b"200")
+        headers.put(b"content-type", b"application/grpc")
         headers.remove(b"content-length")
         if not headers.get(b"grpc-status"):
             number = reply.grpc_status
             if number is None or number > _MOST_GRPC:
                 number = GRPC_OF_HTTP.get(reply.status, GRPC_UNKNOWN)
-            _set(headers, b"grpc-status", b"%d" % number)
+            headers.put(b"grpc-status", b"%d" % number)
         if reply.body:
-            _set(headers, b"grpc-message", _percent(reply.body))
+            headers.put(b"grpc-message", _percent(reply.body))
         return headers, b""
-    _set(headers, b":status", b"%d" % reply.status)
+    headers.put(b":status", b"%d" % reply.status)
     if reply.body:
-        _set(headers, b"content-length", b"%d" % len(reply.body))
+        headers.put(b"content-length", b"%d" % len(reply.body))
         if headers.get(b"content-type") is None:
             headers.add(b"content-type", b"text/plain")
     else:
         headers.remove(b"content-length")
         headers.remove(b"content-type")
     return headers, b"" if head else reply.body
-
-
-def _set(headers: HeaderMap, name: bytes, value: bytes) -> None:
-    """A header of those that have a slot: its value changes, its place does not."""
-    for at, (have, _) in enumerate(headers.pairs):
-        if have == name:
-            headers.pairs[at] = (name, value)
-            return
-    headers.add(name, value)
 
 
 def _percent(text: bytes) -> bytes:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 #: Where a filter stands: it lets through, it stopped at data or trailers, or at headers.
 RUN, ONE, ALL = 0, 1, 2
 CONTINUE, BUFFER, WATERMARK = 0, 1, 2
-#: `per_connection_buffer_limit_bytes` when nobody sets it.
-LIMIT = 1024 * 1024
+#: What Envoy keeps back when nobody sets another limit: `per_connection_buffer_limit_bytes` over
+#: HTTP/1, the window of a stream over HTTP/2.
+LIMIT, LIMIT_HTTP2 = 1024 * 1024, 16 * 1024 * 1024
 
 
 class End(Protocol):
@@ -65,13 +66,14 @@ class Path:
 
     Attributes:
         at: the filter that the headers have reached.
-        kept: the common buffer; None until something was kept.
+        kept: the common buffer; None until something was kept. limit: how much it may hold.
         complete: the end of the message has arrived, if not everywhere.
         dead: nothing goes this way any more.
     """
 
     dead = complete = streaming = False
     at = 0
+    limit = LIMIT
     map: HeaderMap | None = None
     trailer_map: HeaderMap | None = None
     kept: Body | None = None
@@ -118,7 +120,7 @@ class Path:
                 gate = gates[number]
                 if gate.stop == ALL:
                     self.streaming = True
-                    self.keep(body)
+                    self._keep(body)
                     return
                 if gate.ended:
                     return
@@ -134,13 +136,13 @@ class Path:
             gate = self.gate(number)
             gate.ended = last
             if action == CONTINUE:
-                self.keep(body)
+                self._keep(body)
                 self._go_on(number)
             else:
                 gate.stop = ONE
                 if action <= WATERMARK:
                     self.streaming = action == WATERMARK
-                    self.keep(body)
+                    self._keep(body)
                 elif self.complete and self.trailer_map is None and self.kept is None:
                     self.kept = Body(b"")
             if side:
@@ -176,16 +178,19 @@ class Path:
                     return
         self.end.trailers(found)
 
-    def keep(self, body: Body) -> None:
-        """Put a piece into the buffer, unless it is the buffer."""
+    def keep(self, body: Body) -> bool:
+        """Put a piece into the buffer, unless it is the buffer; whether that was too much."""
         kept = self.kept
         if kept is body:
-            return
+            return False
         if kept is None:
             kept = self.kept = Body(b"")
         kept.data += body.data
         body.data = b""
-        if len(kept.data) > LIMIT and not self.streaming:
+        return len(kept.data) > self.limit and not self.streaming
+
+    def _keep(self, body: Body) -> None:
+        if self.keep(body):
             self.end.too_large()
 
     def resume(self, slot: Slot) -> bool:

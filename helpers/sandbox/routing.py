@@ -16,7 +16,9 @@ _SCHEMES = (b"http", b"https")
 
 
 def refusal(headers: RequestHeaders, had_proto: bool) -> tuple[int, str, bytes] | None:
-    """Status, details and body of the answer that a request gets instead of going on.
+    """Status, details and body of the answer that a request gets instead of going on, if any.
+
+    A request that has a route gets a scheme, too, should it have none.
 
     Args:
         had_proto: the request came with x-forwarded-proto, as Envoy sees to it. Without it, or
@@ -25,6 +27,9 @@ def refusal(headers: RequestHeaders, had_proto: bool) -> tuple[int, str, bytes] 
     path = headers.get(b":path")
     if not path or path[:1] != b"/" or (had_proto and not headers.get(b"x-forwarded-proto")):
         return 404, "route_not_found", b""
+    if headers.get(b":scheme") not in _SCHEMES:
+        proto = headers.get(b"x-forwarded-proto")
+        headers.put(b":scheme", proto if proto in _SCHEMES else b"http")
     words = _wrong(headers)
     if words is None:
         return None
@@ -48,10 +53,3 @@ def _wrong(headers: RequestHeaders) -> str | None:
 
 def _quoted(name: bytes) -> str:
     return json.dumps(as_text(name), ensure_ascii=False)[1:-1]
-
-
-def set_scheme(headers: RequestHeaders) -> None:
-    """The router sees to it that there is a scheme."""
-    if headers.get(b":scheme") not in _SCHEMES:
-        proto = headers.get(b"x-forwarded-proto")
-        headers.replace(b":scheme", proto if proto in _SCHEMES else b"http")

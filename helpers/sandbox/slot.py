@@ -90,18 +90,22 @@ class Slot:
             return _NO_BUFFER
         if context.bodies is NO_BODIES:
             context.bodies, context.gathers = [None, None], [False, False]
-        shown = body
+        shown, too_large = body, False
+        path = self.stream.encode if side else self.stream.decode
         if context.gathers[side]:
             # It held the last piece back: it sees all that is held, with the new piece behind it.
-            path = self.stream.encode if side else self.stream.decode
-            path.keep(body)
-            if path.dead:
+            too_large = path.keep(body)
+            if too_large and side:
+                path.end.too_large()
                 return _NO_BUFFER
             shown = path.kept or body
         context.bodies[side] = body
         context.ending = end
         result = vm.call(_BODY[side], context, context.id, len(shown.data), int(end))
         context.gathers[side] = False
+        if too_large:
+            path.end.too_large()
+            return _NO_BUFFER
         if vm.failed is not None:
             self._fail()
             return _NO_BUFFER

@@ -17,7 +17,7 @@ from helpers.sandbox.headers import (
     crumbs,
 )
 from helpers.sandbox.pairs import Pair
-from helpers.sandbox.path import Path
+from helpers.sandbox.path import LIMIT_HTTP2, Path
 from helpers.sandbox.records import Happenings, LocalReply, Reply, Upstream
 from helpers.sandbox.slot import Slot
 
@@ -70,6 +70,8 @@ class Stream:
         self.decode = Path(0, slots, self.upstream)
         self.encode = Path(1, slots[::-1] if len(slots) > 1 else slots, self.client)
         self.decode.map = headers
+        if protocol != "HTTP/1.1":
+            self.decode.limit = self.encode.limit = LIMIT_HTTP2
         if host.recorder is not None:
             self.sent = Side()
             self.sent.headers(headers, False)
@@ -193,7 +195,6 @@ class Stream:
         assert isinstance(headers, RequestHeaders)
         wrong = routing.refusal(headers, self.had_proto)
         if wrong is None:
-            routing.set_scheme(headers)
             return False
         status, details, body = wrong
         self.host.diagnose(f"the router refuses the request as plugins left it: {details}")

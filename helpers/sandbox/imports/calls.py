@@ -49,7 +49,7 @@ def functions(vm: Vm) -> list[HostFunction]:
                 host.diagnose(f"proxy_http_call: the header {name.decode()} is missing")
                 return BAD_ARGUMENT
         if body:
-            headers.replace(b"content-length", b"%d" % len(body))
+            headers.put(b"content-length", b"%d" % len(body))
         number = host.begin_call(vm.context, cluster, headers, body, trailers, timeout)
         if number is None:
             return INTERNAL_FAILURE
