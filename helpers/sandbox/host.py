@@ -7,19 +7,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from helpers.sandbox import grpc
-from helpers.sandbox.clock import Clock, Timer
+from helpers.sandbox.clock import Clock
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import GuestPanic, HostCallFailed
-from helpers.sandbox.headers import (
-    HeaderMap,
-    Headers,
-    ResponseHeaders,
-    ResponseTrailers,
-    as_text,
-)
-from helpers.sandbox.pairs import Pair
-from helpers.sandbox.records import Callout, Callouts, Happenings, Reply
+from helpers.sandbox.headers import as_text
+from helpers.sandbox.outgoing import MOST_POSTS, Outgoing
+from helpers.sandbox.records import Callouts, Happenings
 from helpers.sandbox.shared import Metrics, Queue, SharedData, SharedQueues
 
 if TYPE_CHECKING:
@@ -41,26 +34,10 @@ _MOST_UNIMPLEMENTED = 100
 #: asks for the next at once, would never end. And the seconds that it may take.
 MOST_EVENTS = 100_000
 MOST_SECONDS = 60.0
-#: Events that wait, and callouts under way, with the bytes that they carry.
-MOST_POSTS = 200_000
-MOST_CALLS = 10_000
-MOST_CALL_BYTES = 64 * 1024 * 1024
-_BROKEN_CONNECTION = 11
+#: Requests that plugins hold back.
+MOST_HELD = 10_000
 _MILLISECOND = 1_000_000
 Line = tuple[int, bytes, str, str]
-
-
-def _made_up(status: int, words: str) -> Reply:
-    return Reply(status, {"content-length": str(len(words)), "content-type": "text/plain"}, words)
-
-
-# What Envoy's own client says in the place of a service (source/common/router/router.cc), as
-# tried with Envoy 1.40: to a plugin these are answers, not failures.
-_HUNG_UP = _made_up(503, "upstream connect error or disconnect/reset before headers. "
-                    "reset reason: remote reset")
-_TOO_LATE = _made_up(504, "upstream request timeout")
-_REASONS = {id(_HUNG_UP): b"upstream_reset_before_response_started{remote_reset}",
-            id(_TOO_LATE): b"response_timeout"}
 
 
 class Host:
@@ -86,17 +63,15 @@ class Host:
         self.happenings = Happenings()
         self.lines: deque[Line] = deque(maxlen=KEPT_LINES)
         self.panics: list[GuestPanic] = []
-        self.waiting: dict[int, Context] = {}
+        self.outgoing = Outgoing(self)
         self.notes: deque[str] = deque(maxlen=MOST_NOTES)
-        #: Events that may still happen in this call of the sandbox, and until when (a reading
-        #: of perf_counter; 0 until it matters).
         #: Requests that a plugin held back when `request` came back.
         self.held: list[Stream] = []
+        #: Events that may still happen in this call of the sandbox, and until when (a reading
+        #: of perf_counter; 0 until it matters).
         self.left = MOST_EVENTS
         self.until = 0.0
         self._posts: deque[Callable[[], None]] = deque()
-        self._calls = [0, 0]
-        self._call_bytes: dict[int, int] = {}
         self._long_lines = 0
 
     # -- notes ---------------------------------------------------------------------------
@@ -168,15 +143,18 @@ class Host:
         for context in list(vm.contexts.values()):
             if context.root is context and context.tick is not None:
                 context.tick.cancel()
-        for number, root in list(self.waiting.items()):
-            if root.vm is vm:
-                self.forget_call(number)
+        self.outgoing.drop(vm)
 
     # -- things to do ----------------------------------------------------------------------
 
     def post(self, work: Callable[[], None]) -> None:
         """Do `work` when no guest runs: the event loop's next turn."""
         self._posts.append(work)
+
+    @property
+    def posts_waiting(self) -> int:
+        """How many events wait."""
+        return len(self._posts)
 
     def post_first(self, work: Callable[[], None]) -> None:
         """Do `work` before all that waits."""
@@ -217,11 +195,26 @@ class Host:
                       "them: the clock stands before the moment that was asked for, by "
                       f"{(until - self.clock.now) / 1e9:g} seconds")
 
+    def hold(self, stream: Stream) -> None:
+        """A plugin holds the request back, and may let it go at a tick."""
+        if len(self.held) >= MOST_HELD:
+            self.held = [one for one in self.held if not one.over]
+        if len(self.held) >= MOST_HELD:
+            # Envoy ends a stream on which nothing happens for five minutes.
+            self.diagnose(f"{MOST_HELD:,} requests are held back: the oldest is ended")
+            self.held.pop(0).disconnect()
+            self.run_posts()
+        self.held.append(stream)
+
     def _answer_held(self) -> None:
         """Upstream answers requests that a plugin held back and has let go."""
         for stream in self.held:
             if stream.due:
-                stream.respond()
+                try:
+                    stream.respond()
+                except HostCallFailed:
+                    stream.disconnect()  # or each advance() would ask again
+                    raise
                 self.run_posts()
         self.held = [stream for stream in self.held if not stream.over]
 
@@ -262,107 +255,3 @@ class Host:
         """A root that waited for `proxy_done` goes."""
         root.vm.call("proxy_on_delete", root, root.id)
         root.vm.contexts.pop(root.id, None)
-
-    # -- callouts --------------------------------------------------------------------------
-
-    def begin_call(self, context: Context, cluster: str, headers: HeaderMap, body: bytes,
-                   trailers: list[Pair], timeout: int, *, kind: int = 0) -> int | None:
-        """Send a call; its answer comes to the root later. The call's id.
-
-        `kind` is 0 for HTTP, or grpc.CALL.
-
-        None when too many are under way, or carry too much.
-        """
-        size = len(body) + headers.size()
-        if (len(self.waiting) >= MOST_CALLS or len(self._posts) >= MOST_POSTS
-                or size + sum(self._call_bytes.values()) > MOST_CALL_BYTES):
-            self.diagnose(f"proxy_http_call: {len(self.waiting):,} calls are under way, and this "
-                          "one is too much: Envoy, too, has circuit breakers")
-            return None
-        # Envoy keeps the kind of call in the two low bits, and counts each kind by itself.
-        self._calls[kind] += 4
-        number, root = self._calls[kind] | kind, context.root
-        made = Callout(cluster, Headers(headers.pairs), body, Headers(trailers) if trailers
-                       else None, timeout / 1000, context.plugin.name)
-        self.waiting[number] = root
-        if size > _LONG_LINE:
-            self._call_bytes[number] = size
-        stream = context.stream
-        noted = (stream.happenings if stream is not None else self.happenings).of("callouts")
-        if len(noted) < MOST_CALLS and (size <= _LONG_LINE or size + sum(
-                len(one.body) for one in noted) <= MOST_CALL_BYTES):
-            noted.append(made)
-        else:
-            self.diagnose("so many callouts in one exchange that it does not keep them all")
-        self.post(lambda: self._ask(number, made))
-        return number
-
-    def _ask(self, number: int, made: Callout) -> None:
-        answer = self.callouts.get(made.cluster)
-        if callable(answer):
-            try:
-                answer = answer(made)
-            except Exception as error:
-                self.forget_call(number)
-                raise HostCallFailed(
-                    f"the function for cluster {made.cluster!r} raised "
-                    f"{type(error).__name__}: {error}",
-                    cause="it answers the plugin's callout in place of a service",
-                    fix="let it return a Reply, or None for a call that fails") from error
-        if answer is not None and not isinstance(answer, Reply):
-            self.forget_call(number)
-            raise HostCallFailed(
-                f"cluster {made.cluster!r} answered {type(answer).__name__}",
-                cause="an answer is a Reply, or None for a call that fails",
-                fix='callouts={"auth": Reply(status=200)}')
-        limit: Timer | None = None
-        if made.timeout:
-            late = None if self.spec else _TOO_LATE
-            limit = self.clock.after(int(made.timeout * 1e9), lambda: self._answer(number, late))
-        if answer is None:
-            self._answer(number, None if self.spec else _HUNG_UP)
-        elif answer.delay <= 0:
-            self._answer(number, answer)
-        elif answer.delay != float("inf"):
-            reply = answer
-            self.clock.after(int(reply.delay * 1e9), lambda: self._answer(number, reply))
-        if limit is not None and number not in self.waiting:
-            limit.cancel()
-
-    def forget_call(self, number: int) -> Context | None:
-        """It is not under way any more; who made it, if it was."""
-        self._call_bytes.pop(number, None)
-        return self.waiting.pop(number, None)
-
-    def _answer(self, number: int, answer: Reply | None) -> None:
-        root = self.forget_call(number)
-        if root is None or root.vm.failed is not None:
-            return  # answered before, or nobody is left to hear it
-        if number & grpc.KIND:
-            grpc.deliver(root, number, answer, _REASONS.get(id(answer), b"via_upstream"))
-            return
-        count = size = trailing = 0
-        if answer is None or answer.cut:
-            root.call_status = (_BROKEN_CONNECTION, b"reset")
-        else:
-            found, pieces, tail = answer.read()
-            headers, body = ResponseHeaders.of(found.copy()), b"".join(pieces)
-            if not self.spec and answer not in (_HUNG_UP, _TOO_LATE):
-                # The router of Envoy's client says how long the service took, in milliseconds.
-                headers.put(b"x-envoy-upstream-service-time", b"%d" % (answer.delay * 1000))
-            trailers = ResponseTrailers.of(tail.copy()) if tail else None
-            root.call = (headers, body, trailers)
-            count, size, trailing = len(headers), len(body), len(trailers or ())
-
-        def forget() -> None:
-            root.call = None
-            root.call_status = (root.call_status[0], b"")
-
-        # What the callback asks for comes after that.
-        root.vm.deferred.append(forget)
-        try:
-            root.vm.call("proxy_on_http_call_response", root, root.id, number, count, size,
-                         trailing)
-        finally:
-            forget()
-

@@ -164,7 +164,7 @@ class Sandbox:
                     stream.send_headers(True)
                 self._drive(stream)
                 if not stream.over:
-                    self.host.held.append(stream)
+                    self.host.hold(stream)
             except HostCallFailed:
                 stream.disconnect()  # nobody will ever go on with it
                 self.host.run_posts()
@@ -326,7 +326,7 @@ class Sandbox:
                 stream.respond()
             elif stream.over and stream.finished is not None:
                 return
-            elif not stream.over and host.waiting:
+            elif not stream.over and host.outgoing.waiting:
                 # The stream waits for an answer that takes time on our clock.
                 at = host.clock.next()
                 if at is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 from sandbox_wat import call, plugin, said, say
 
-from helpers.sandbox import Reply, Sandbox, host, pairs, shared
+from helpers.sandbox import Reply, Sandbox, host, outgoing, pairs, shared
 from helpers.sandbox.imports import buffers, headers, properties
 
 FLOODED = 10
@@ -86,7 +86,7 @@ def test_timeouts_of_answered_callouts_leave_no_timers_behind(way: str) -> None:
     for _ in range(500):
         sandbox.request()
     assert len(sandbox.host.clock._due) < 200
-    assert not sandbox.host.waiting
+    assert not sandbox.host.outgoing.waiting
 
 
 @pytest.mark.parametrize(("bound", "wanted", "words"), [
@@ -171,7 +171,7 @@ def test_a_flood_of_logs_is_bounded_and_reported(
 def test_a_flood_of_callouts_is_bounded_and_reported(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "MOST_CALLS", FLOODED)
+    monkeypatch.setattr(outgoing, "MOST_CALLS", FLOODED)
     wanted = call("proxy_http_call", 8, 1, 64, len(CALL_PAIRS), 0, 0, 0, 0, 0, 32)
     module = plugin({"request_headers": flood(wanted)}, data={8: b"c", 64: CALL_PAIRS})
     sandbox = Sandbox(module, callouts={"c": Reply()})
@@ -192,6 +192,16 @@ def test_callouts_that_beget_callouts_end_with_the_call_of_the_sandbox(
     sandbox = Sandbox(module, callouts={"c": Reply()}, trace=False)
     assert sandbox.request().state == "paused"
     assert noted(sandbox, "events wait and are not done")
+
+
+def test_a_flood_of_requests_that_are_held_back_is_bounded_and_reported(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "MOST_HELD", FLOODED)
+    sandbox = Sandbox(plugin({"request_headers": "(return (i32.const 1))"}), trace=False)
+    seen = [sandbox.request() for _ in range(FLOODED + 3)]
+    assert [exchange.state for exchange in seen] == ["reset"] * 3 + ["paused"] * FLOODED
+    assert noted(sandbox, "the oldest is ended")
 
 
 def test_what_a_stream_keeps_for_a_plugin_is_bounded_and_reported(
@@ -237,7 +247,7 @@ def test_notes_and_names_of_what_is_missing_are_bounded(way: str) -> None:
 
 def test_the_bounds_are_what_a_machine_can_bear() -> None:
     for most in (shared.MOST_BYTES, shared.MOST_METRICS * (shared.MOST_NAME + 1_000),
-                 shared.MOST_QUEUES * shared.MOST_NAME, host.MOST_CALL_BYTES, buffers._MOST_BODY,
-                 host.MOST_LOG_BYTES + host.MOST_LINES * 1_024,
+                 shared.MOST_QUEUES * shared.MOST_NAME, outgoing.MOST_CALL_BYTES,
+                 buffers._MOST_BODY, host.MOST_LOG_BYTES + host.MOST_LINES * 1_024,
                  headers._MOST_BYTES + headers._MANY * headers._LARGE):
         assert most <= 1 << 30

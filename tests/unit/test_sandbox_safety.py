@@ -27,7 +27,7 @@ def test_every_test_of_the_files_that_it_names_is_in_the_document() -> None:
     for name in FILES:
         if name != HERE:
             assert defined(name) - named == set(), name
-    assert len(FILES) == 10
+    assert len(FILES) == 11
 
 
 def test_a_million_calls_were_made() -> None:

@@ -50,7 +50,7 @@ def functions(vm: Vm) -> list[HostFunction]:
                 return BAD_ARGUMENT
         if body:
             headers.put(b"content-length", b"%d" % len(body))
-        number = host.begin_call(vm.context, cluster, headers, body, trailers, timeout)
+        number = host.outgoing.begin(vm.context, cluster, headers, body, trailers, timeout)
         if number is None:
             return INTERNAL_FAILURE
         vm.guest.write_u32(id_at, number)
@@ -72,7 +72,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return PARSE_FAILURE
         vm.guest.read_u32(id_at)  # a bad pointer must not begin a call
         headers = grpc.request(cluster, service, method, metadata, timeout)
-        number = host.begin_call(vm.context, as_text(cluster), headers, grpc.frame(message), [],
+        number = host.outgoing.begin(vm.context, as_text(cluster), headers, grpc.frame(message), [],
                                  timeout, kind=grpc.CALL)
         if number is None:
             return INTERNAL_FAILURE
@@ -95,10 +95,10 @@ def functions(vm: Vm) -> list[HostFunction]:
         kind = number & grpc.KIND
         if kind not in (grpc.CALL, grpc.STREAM):
             return BAD_ARGUMENT
-        root = host.waiting.get(number)
+        root = host.outgoing.waiting.get(number)
         if root is not vm.context.root:
             return NOT_FOUND
-        host.forget_call(number)
+        host.outgoing.forget(number)
         return OK
 
     return [
