@@ -7,6 +7,8 @@ on time or on chance, is left out: see `_CALLS`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from random import Random
 
 import wasmtime
@@ -127,7 +129,6 @@ def _argument(choice: Random, kind: str, memory: _Memory, own: bytes) -> list[in
 
 
 def _call(choice: Random, name: str, memory: _Memory, own: bytes) -> str:
-    signature = _SIGNATURES[name]
     arguments: list[int] = []
     shown: list[str] = []
     for kind in _CALLS[name].split():
@@ -140,13 +141,11 @@ def _call(choice: Random, name: str, memory: _Memory, own: bytes) -> str:
             forms = (look[1:], look[:1]) if kind == "answer" else ((look[0],),)
             shown += [form.format(at) for at, some in zip(values, forms, strict=True)
                       if at not in _BAD_OUT for form in some]
-    words = " ".join(f"({'i64' if letter == 'I' else 'i32'}.const {value})"
-                     for letter, value in zip(signature.params, arguments, strict=True))
     clear = [f"(i64.store (i32.const {at}) (i64.const 0))" for at in arguments
              if at % 8 == 0 and _OUT <= at < _OUT + 320]
     told, length = memory.put(f"{name}({', '.join(map(str, arguments))})".encode())
     tell = f"(drop (call $proxy_log (i32.const 1) (i32.const {told}) (i32.const {length})))"
-    return "\n".join([tell, *clear, f"(call $say (call ${name} {words}))",
+    return "\n".join([tell, *clear, say(name, *arguments),
                       *(f"(call $say {one})" for one in shown)])
 
 
@@ -158,7 +157,7 @@ _PLACES = ("vm_start", "configure", "request_headers", "request_body", "request_
 
 def module(choice: Random) -> bytes:
     """A plugin that makes a few host calls in each of its callbacks."""
-    memory, bodies = _Memory(), []
+    memory, bodies = _Memory(), {}
     own = b"m%d" % choice.randrange(10**9)
     answers = {place: _answer(choice, place) for place in _PLACES}
     names = tuple(_CALLS)
@@ -170,20 +169,36 @@ def module(choice: Random) -> bytes:
             names = tuple(name for name in names if "_map_pairs" not in name)
         calls = [_call(choice, pick(choice, names), memory, own)
                  for _ in range(choice.randrange(6))]
-        bodies.append(_function(f"proxy_on_{place}", "\n".join(calls), answers[place]))
-    imports = []
-    for name in _CALLS:
-        if f"(call ${name} " in (text := "".join(bodies)) or f"(call ${name})" in text:
-            imports.append(_imported(name))
-    if '"proxy_log"' not in "".join(imports):
-        imports.append(_imported("proxy_log"))
-    data = [f"(data (i32.const {at}) {_quoted(found)})" for at, found in memory.segments if found]
+        bodies[place] = ("\n".join(calls), answers[place])
+    return assembled(bodies, memory.segments)
+
+
+def assembled(bodies: Mapping[str, tuple[str, int]], data: Iterable[tuple[int, bytes]]) -> bytes:
+    """A plugin of the text of its callbacks, such as `{"log": (say("proxy_done"), 0)}`.
+
+    Args:
+        bodies: of each callback, without "proxy_on_", the text and the answer.
+        data: what lies in its memory, and where.
+    """
+    code = "\n".join([_RUNTIME, *(_function(f"proxy_on_{place}", body, answer)
+                                  for place, (body, answer) in bodies.items())])
+    called = sorted(set(re.findall(r"\(call \$(\w+)", code)) & set(_SIGNATURES))
+    lies = [f"(data (i32.const {at}) {_quoted(found)})" for at, found in data if found]
     return bytes(wasmtime.wat2wasm("\n".join([
-        "(module", *imports, '(memory (export "memory") 1)', *data,
-        '(func (export "proxy_abi_version_0_2_1"))', _RUNTIME, *bodies, ")"])))
+        "(module", *map(_imported, called), '(memory (export "memory") 1)', *lies,
+        '(func (export "proxy_abi_version_0_2_1"))', code, ")"])))
+
+
+def say(name: str, *arguments: int) -> str:
+    """Call the host and log the status."""
+    words = " ".join(f"({'i64' if letter == 'I' else 'i32'}.const {value})"
+                     for letter, value in zip(_SIGNATURES[name].params, arguments, strict=True))
+    return f"(call $say (call ${name} {words}))"
 
 
 def _answer(choice: Random, place: str) -> int:
+    if place == "done":  # of a stream: nobody waits
+        return pick(choice, (1, 0))
     if not place.startswith("re"):
         return 1
     return 0 if chance(choice, 75) else pick(choice, (0, 1, 2, 3, 4, 5, 0xFFFFFFFF))

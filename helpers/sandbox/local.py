@@ -44,7 +44,7 @@ def message(reply: LocalReply, request: HeaderMap | None, *, head: bool,
             if number is None or number > _MOST_GRPC:
                 number = GRPC_OF_HTTP.get(reply.status, GRPC_UNKNOWN)
             headers.put(b"grpc-status", b"%d" % number)
-        if reply.body:
+        if reply.body and not head:
             headers.put(b"grpc-message", _percent(reply.body))
         return headers, b""
     headers.put(b":status", b"%d" % reply.status)

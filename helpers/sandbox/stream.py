@@ -177,7 +177,8 @@ class Stream:
         elif not path.resume(slot):
             self.host.diagnose(
                 f"{slot.handle.name} resumed a {'response' if kind else 'request'} that it had "
-                "not paused")
+                "not paused: out of a callback about headers or trailers Envoy 1.40 sends them "
+                "twice, or ends with a segmentation fault")
 
     def touch(self) -> None:
         """A plugin is about to change the request's headers."""

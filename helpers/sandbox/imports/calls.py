@@ -50,6 +50,9 @@ def functions(vm: Vm) -> list[HostFunction]:
                 return BAD_ARGUMENT
         if body:
             headers.put(b"content-length", b"%d" % len(body))
+        if trailers and not host.spec:
+            host.diagnose("proxy_http_call: Envoy does not send the trailers of a callout")
+            trailers = []
         number = host.outgoing.begin(vm.context, cluster, headers, body, trailers, timeout)
         if number is None:
             return INTERNAL_FAILURE
