@@ -11,6 +11,7 @@ from typing import Any
 from helpers import module as modules
 from helpers.errors import BadInput, BadModule
 from helpers.module import ModuleInfo
+from helpers.sandbox.headers import as_bytes
 
 Config = str | bytes | Mapping[str, Any] | list[Any] | None
 
@@ -28,7 +29,7 @@ def config_bytes(config: Config, what: str = "plugin_config") -> bytes:
     if isinstance(config, bytes):
         return config
     if isinstance(config, str):
-        return config.encode("utf-8", "surrogateescape")
+        return as_bytes(config)
     if isinstance(config, (Mapping, list)):
         try:
             return json.dumps(config, separators=(",", ":"), ensure_ascii=False).encode()

@@ -12,6 +12,7 @@ from helpers.sandbox.headers import (
     Headers,
     ResponseHeaders,
     ResponseTrailers,
+    as_bytes,
     as_text,
     given_pairs,
 )
@@ -208,13 +209,13 @@ def chunks(body: bytes | str | Sequence[bytes | str] | None, what: str = "body")
     if body is None:
         return []
     if isinstance(body, str):
-        body = body.encode("utf-8", "surrogateescape")
+        body = as_bytes(body)
     if isinstance(body, (bytes, bytearray, memoryview)):
         return [bytes(body)] if len(body) else []
     found = []
     for one in body if isinstance(body, Iterable) else [None]:
         if isinstance(one, str):
-            found.append(one.encode("utf-8", "surrogateescape"))
+            found.append(as_bytes(one))
         elif isinstance(one, (bytes, bytearray, memoryview)):
             found.append(bytes(one))
         else:

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from helpers.sandbox.headers import as_text
+
 #: A flood of entries is bounded; Envoy is not, and would grow until it is killed.
 MOST_KEYS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
@@ -135,7 +137,7 @@ class Metrics:
     def values(self) -> dict[str, int]:
         """Name to value; for a histogram how many values were recorded."""
         return {
-            name.decode("utf-8", "surrogateescape"):
+            as_text(name):
                 metric.count if metric.kind == HISTOGRAM else metric.value
             for (_, name), metric in list(self._by_name.items())
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import wasmtime
 
 from helpers.module import ModuleInfo
-from helpers.sandbox import compiled, engine, exports
+from helpers.sandbox import compiled, engine, exports, imports
 from helpers.sandbox.context import Context
 from helpers.sandbox.errors import (
     MOST_FRAMES,
@@ -50,8 +50,6 @@ class Vm:
 
     def __init__(self, host: Host, module: wasmtime.Module, info: ModuleInfo, *, vm_id: str,
                  configuration: bytes, environment: dict[str, str], plugin: str) -> None:
-        from helpers.sandbox import imports  # it needs Vm for its types
-
         self.host = host
         self.info = info
         self.vm_id = vm_id
@@ -69,7 +67,6 @@ class Vm:
         self.deferred: list[Callable[[], None]] = []
         self.stop_next = False
         self.contexts: dict[int, Context] = {}
-        self.metrics: list[Any] = []
         self._next = 1
         self.ticks = max(1, math.ceil(host.deadline / compiled.TICK)) + 1
         self.runs = False

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import crate as crates
+from helpers import paths
 from helpers.crate import Crate
 from helpers.errors import BadInput, NotFound
 
@@ -108,8 +109,6 @@ def test_every_plugin_can_stand_alone_as_a_crate(plugin: str) -> None:
 
 
 def test_every_plugin_has_a_readme() -> None:
-    from helpers import paths
-
     assert {"as-printed", "header-logger", "naive", "noop", "not-configured", "panics"} <= set(
         crates.plugin_names())
     for plugin in crates.plugin_names():
@@ -120,3 +119,10 @@ def test_a_plugin_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(NotFound) as missing:
         crates.plugin_sources("nope")
     assert "header-logger" in missing.value.cause
+
+
+def test_the_plugins_that_read_settings_read_them_by_the_same_file() -> None:
+    # A copy each, because `write_plugin` gives a learner one plugin's folder and nothing beside.
+    copies = sorted(paths.plugins().glob("*/src/settings.rs"))
+    assert len(copies) > 1
+    assert len({file.read_bytes() for file in copies}) == 1, [str(file) for file in copies]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from helpers.sandbox import pairs
@@ -95,31 +96,23 @@ def functions(vm: Vm) -> list[HostFunction]:
             return False
         return True
 
-    def add(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
-        if kind > _MOST_KIND:
-            return BAD_ARGUMENT
-        value = vm.guest.read(value_at, value_size)
-        found, name = changed(kind, key_at, key_size)
-        if found is None:
-            return BAD_ARGUMENT
-        doubt(host, name, value)
-        if not room(found, len(name) + len(value)):
-            return INTERNAL_FAILURE
-        found.add(name, value)
-        return OK
+    def changing(change: Callable[[HeaderMap, bytes, bytes], None]) -> Callable[..., int]:
+        """A host call that puts one name and value into a map."""
 
-    def replace(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
-        if kind > _MOST_KIND:
-            return BAD_ARGUMENT
-        value = vm.guest.read(value_at, value_size)
-        found, name = changed(kind, key_at, key_size)
-        if found is None:
-            return BAD_ARGUMENT
-        doubt(host, name, value)
-        if not room(found, len(name) + len(value)):
-            return INTERNAL_FAILURE
-        found.replace(name, value)
-        return OK
+        def put(kind: int, key_at: int, key_size: int, value_at: int, value_size: int) -> int:
+            if kind > _MOST_KIND:
+                return BAD_ARGUMENT
+            value = vm.guest.read(value_at, value_size)
+            found, name = changed(kind, key_at, key_size)
+            if found is None:
+                return BAD_ARGUMENT
+            doubt(host, name, value)
+            if not room(found, len(name) + len(value)):
+                return INTERNAL_FAILURE
+            change(found, name, value)
+            return OK
+
+        return put
 
     def remove(kind: int, key_at: int, key_size: int) -> int:
         if kind > _MOST_KIND:
@@ -135,7 +128,9 @@ def functions(vm: Vm) -> list[HostFunction]:
         HostFunction("env", "proxy_get_header_map_pairs", "iii", "i", get_pairs),
         HostFunction("env", "proxy_set_header_map_pairs", "iii", "i", set_pairs),
         HostFunction("env", "proxy_get_header_map_value", "iiiii", "i", get_value),
-        HostFunction("env", "proxy_add_header_map_value", "iiiii", "i", add),
-        HostFunction("env", "proxy_replace_header_map_value", "iiiii", "i", replace),
+        HostFunction("env", "proxy_add_header_map_value", "iiiii", "i",
+                     changing(lambda found, name, value: found.add(name, value))),
+        HostFunction("env", "proxy_replace_header_map_value", "iiiii", "i",
+                     changing(lambda found, name, value: found.replace(name, value))),
         HostFunction("env", "proxy_remove_header_map_value", "iii", "i", remove),
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from helpers.sandbox import pairs
 from helpers.sandbox.context import NO_BODIES
 from helpers.sandbox.guest import HostFunction
+from helpers.sandbox.headers import as_text
 from helpers.sandbox.host import UNIMPLEMENTED
 from helpers.sandbox.imports.headers import doubt
 from helpers.sandbox.shared import BAD_ARGUMENT, OK
@@ -70,7 +71,7 @@ def functions(vm: Vm) -> list[HostFunction]:
             return OK
         vm.stop_next = True
         number = None if grpc_status == _UNSET else grpc_status
-        words = details.replace(b" ", b"_").decode("utf-8", "surrogateescape")
+        words = as_text(details.replace(b" ", b"_"))
         added = [(name.lower(), value) for name, value in given]
         for name, value in added:
             doubt(host, name, value)

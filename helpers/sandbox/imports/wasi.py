@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from helpers.module import abi
 from helpers.sandbox.errors import GuestPanic
 from helpers.sandbox.guest import HostFunction, OutOfBounds
-from helpers.sandbox.headers import as_text
+from helpers.sandbox.headers import as_bytes, as_text
 
 if TYPE_CHECKING:
     from helpers.sandbox.vm import Vm
@@ -146,7 +146,7 @@ def _carried_out(vm: Vm) -> dict[str, Callable[..., int | None]]:
         return SUCCESS
 
     def environment() -> list[bytes]:
-        return [f"{key}={value}".encode("utf-8", "surrogateescape") + b"\0"
+        return [as_bytes(f"{key}={value}") + b"\0"
                 for key, value in vm.environment.items()]
 
     def environ_sizes(count_at: int, size_at: int) -> int:
