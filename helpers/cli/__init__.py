@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from helpers.cli.where import from_options
 from helpers.errors import Cancelled, WorkbookError
 from helpers.setup.arguments import parse
 
@@ -46,23 +47,29 @@ def _dispatch(command: str, options: object) -> int:
     if command == "run":
         from helpers.cli.run import run
 
-        return run(given["notebook"], mesh=given["mesh"], cell_timeout=given["cell_timeout"])
+        return run(given["notebook"], where=from_options(given),
+                   cell_timeout=given["cell_timeout"])
     if command == "lab":
         from helpers.cli.lab import lab
 
-        return lab(browser=not given["no_browser"], port=given["port"])
+        return lab(browser=not given["no_browser"], port=given["port"],
+                   where=from_options(given))
     if command == "test":
         from helpers.cli.test import test
 
-        return test(given["suites"], given["pytest"])
+        return test(given["suites"], given["pytest"], keep_cluster=given["keep_cluster"])
+    if command == "cluster":
+        from helpers.cli.cluster import cluster
+
+        return cluster(given)
     if command == "scenarios":
         from helpers.cli.scenarios import run as scenarios
 
         return scenarios(given["plugins"], on=given["on"], module=given["module"])
     if command == "clean":
-        from helpers.cli.clean import clean
+        from helpers.cli.clean import clean, clean_cluster
 
-        return clean()
+        return clean_cluster(from_options(given)) if given["mesh"] == "cluster" else clean()
     if command == "reset":
         from helpers.setup.pristine import reset
 

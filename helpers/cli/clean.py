@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 from helpers import paths, processes
+from helpers.cli.agree import agree
 from helpers.cli.alone import Alone
+from helpers.cli.where import Where
 from helpers.ending import end_strays
 from helpers.errors import BadInput, BadState
 from helpers.setup import places
@@ -32,6 +34,23 @@ def clean() -> int:
                 print(line)
         if not folders:
             print("no state to remove")
+    return 0
+
+
+def clean_cluster(where: Where) -> int:
+    """Remove what the workbook made in a cluster, restore what it changed, say what it left; 0.
+
+    This computer is not touched; `clean` does that.
+
+    Raises:
+        Cancelled: the learner does not agree.
+        WorkbookError: the cluster cannot be reached, or refuses.
+    """
+    mesh = agree(where)
+    try:
+        print(mesh.clean())
+    finally:
+        mesh.close()
     return 0
 
 

@@ -10,10 +10,13 @@ import socket
 import sys
 import time
 import webbrowser
+from collections.abc import Mapping
 from pathlib import Path
 
 from helpers import paths, processes
+from helpers.cli.agree import agree
 from helpers.cli.alone import Alone
+from helpers.cli.where import Where
 from helpers.ending import end_strays
 from helpers.errors import BadInput, MeshDown, NotReady
 from helpers.mesh.local import caretaker
@@ -23,35 +26,51 @@ _START_SECONDS = 90.0
 _NAME = "jupyterlab"
 
 
-def lab(*, browser: bool = True, port: int = 0) -> int:
+def lab(*, browser: bool = True, port: int = 0, where: Where | None = None) -> int:
     """Serve the clone on the loopback interface until JupyterLab or this process ends; 0.
 
+    On a cluster it asks first, once. What the notebooks make there stays when it ends, as a
+    learner goes on another day; `./workbook clean --mesh cluster` removes it.
+
     Raises:
+        Cancelled: the cluster may not be changed.
         Busy: this clone's lab is open already.
         BadInput: the wanted port is taken.
         MeshDown, NotReady: JupyterLab did not start.
     """
     state = paths.state()
+    where = where or Where()
     with Alone("lab", holding="JupyterLab"):
         registry = processes.Registry(state)
         # We hold the lock, so whatever is recorded belongs to a lab that was killed.
         left = [*registry.stop_all(), *end_strays(state)]
         if left:
             print(f"ended what an earlier lab left behind: {', '.join(left)}")
+        if where.is_cluster:
+            mesh = agree(where)
+            print(mesh.describe().text)
+            mesh.close()
         try:
-            return _serve(registry, state, browser=browser, port=port)
+            return _serve(registry, state, browser=browser, port=port, more=where.environment())
         finally:
             # The caretaker last: should a second Ctrl-C come now, it ends what is left.
             ended = [name for name in registry.stop_all(last=caretaker.NAME) if name != _NAME]
             print(f"JupyterLab has ended{'; also ended: ' + ', '.join(ended) if ended else ''}. "
                   "Your work is kept in notebooks/ and workspace/.")
+            if where.is_cluster:
+                print("What the notebooks made in the cluster is still there; to remove it: "
+                      f"./workbook clean {where.again()}")
 
 
-def _serve(registry: processes.Registry, state: Path, *, browser: bool, port: int) -> int:
+def _serve(
+    registry: processes.Registry, state: Path, *, browser: bool, port: int,
+    more: Mapping[str, str],
+) -> int:
     home = paths.HOME / "jupyter"
     token = secrets.token_urlsafe(24)
     env = {
         **os.environ,
+        **more,
         # In the environment, not among the arguments: those everybody on this machine can read.
         "JUPYTER_TOKEN": token,
         "JUPYTER_CONFIG_DIR": str(home / "config"),

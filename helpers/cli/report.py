@@ -37,11 +37,14 @@ def write_notebook(folder: Path, name: str, notebook: Any) -> Path:
     return path
 
 
-def write_index(folder: Path, outcomes: Sequence[Outcome], lines: Sequence[str]) -> Path:
+def write_index(
+    folder: Path, outcomes: Sequence[Outcome], lines: Sequence[str], *, more: str = ""
+) -> Path:
     """Write index.html with the summary; its path.
 
     Args:
         lines: what is said under the table.
+        more: HTML that follows them: the section of a cluster.
     """
     rows = []
     for one in outcomes:
@@ -64,7 +67,7 @@ def write_index(folder: Path, outcomes: Sequence[Outcome], lines: Sequence[str])
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Workbook report</title>"
         f"<style>{_STYLE}</style><h1>Workbook report</h1><p>Made {made}</p>"
         "<table><tr><th>Notebook<th>Outcome<th>Cells<th>Seconds<th>What was verified</tr>"
-        f"{''.join(rows)}</table>{said}</html>\n"
+        f"{''.join(rows)}</table>{said}{more}</html>\n"
     )
     path = folder / "index.html"
     files.write_atomic(path, document)

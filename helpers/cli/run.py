@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from rich.table import Table
 
 from helpers import evidence, paths, processes
 from helpers.cli import outcome, report
+from helpers.cli.agree import agree
 from helpers.cli.alone import Alone
 from helpers.cli.clean import clear
 from helpers.cli.execute import BadNotebook, Progress, execute
 from helpers.cli.memory import Peak
 from helpers.cli.outcome import Outcome
+from helpers.cli.where import Where
+from helpers.cli.witness import Witness
 from helpers.errors import BadInput
 from helpers.mesh.local import caretaker
 from helpers.setup.pristine import all_notebooks
@@ -43,10 +47,11 @@ class Places:
     report: Path
 
 
-def own_places() -> Places:
+def own_places(mesh: str = "local") -> Places:
     """Those of `workbook run`: never a learner's lab or workspace."""
-    return Places(paths.HOME / "run", paths.ROOT / "workspace" / "run",
-                  paths.ROOT / "workspace" / "report")
+    of_cluster = "-cluster" if mesh == "cluster" else ""
+    return Places(paths.HOME / f"run{of_cluster}", paths.ROOT / "workspace" / "run",
+                  paths.ROOT / "workspace" / f"report{of_cluster}")
 
 
 def chosen(numbers: Sequence[str] | None, folder: Path | None = None) -> list[Path]:
@@ -72,24 +77,30 @@ def chosen(numbers: Sequence[str] | None, folder: Path | None = None) -> list[Pa
     return sorted(wanted)
 
 
-def run(numbers: Sequence[str] | None, *, mesh: str, cell_timeout: float) -> int:
+def run(numbers: Sequence[str] | None, *, where: Where, cell_timeout: float) -> int:
     """Execute, show, summarise; 0 when everything promised was verified, else 1.
+
+    On a cluster it asks first, once, and at the end, also when it is cancelled, it removes
+    what the workbook made there and says what it left.
 
     Raises:
         Busy: another `run` is going on in this clone.
         BadInput: there is no such notebook.
+        Cancelled: the cluster may not be changed.
+        WorkbookError: the cluster cannot be reached.
     """
     notebooks = chosen(numbers)
-    places = own_places()
+    places = own_places(where.mesh)
     with Alone("run", holding="a run of the notebooks"):
         begun = time.monotonic()
         peak = Peak(places.state)
         shown = Shown()
-        try:
-            outcomes = execute_all(notebooks, places=places, mesh=mesh, peak=peak, show=shown,
-                                   cell_timeout=cell_timeout)
-        finally:
-            shown.close()
+        with witness_of(where, shown) as witness:
+            outcomes = execute_all(
+                notebooks, places=places, mesh=where.mesh, env=where.environment(), peak=peak,
+                show=shown, cell_timeout=cell_timeout,
+                after=witness.look if witness else lambda name, since: None,
+            )
     failed = [one for one in outcomes if not one.passed]
     lines = [
         f"{len(outcomes) - len(failed)} of {len(outcomes)} notebooks passed, "
@@ -97,9 +108,32 @@ def run(numbers: Sequence[str] | None, *, mesh: str, cell_timeout: float) -> int
         f"in {time.monotonic() - begun:.0f} s; at most {peak.bytes / 1e6:.0f} MB of memory "
         "(resident, everything that ran)",
     ]
-    index = report.write_index(places.report, outcomes, lines)
+    index = report.write_index(places.report, outcomes, lines,
+                               more=witness.section() if witness else "")
+    if witness:
+        print(f"\n{witness.text()}\n")
     _summary(outcomes, [*lines, f"report: {paths.shown(index)}"])
-    return 1 if failed else 0
+    return 1 if failed or (witness and not witness.clean) else 0
+
+
+@contextlib.contextmanager
+def witness_of(where: Where, shown: Shown) -> Iterator[Witness | None]:
+    """Who looks at the cluster during a run, and cleans it afterwards; None on this computer."""
+    if not where.is_cluster:
+        try:
+            yield None
+        finally:
+            shown.close()
+        return
+    mesh = agree(where)
+    witness = Witness(mesh, about=mesh.describe().text,
+                      again=f"./workbook clean {where.again()}")
+    try:
+        yield witness
+    finally:
+        shown.close()
+        print("removing what this run made in the cluster", flush=True)
+        witness.end()
 
 
 def execute_all(
@@ -107,13 +141,21 @@ def execute_all(
     *,
     places: Places,
     mesh: str = "local",
+    env: Mapping[str, str] | None = None,
     cell_timeout: float = 600.0,
     peak: Peak | None = None,
     show: Callable[[str, Progress | None], None] = lambda name, progress: None,
+    after: Callable[[str, float], None] = lambda name, since: None,
 ) -> list[Outcome]:
     """Execute `notebooks` in order, each in a kernel of its own, on one mesh of their own.
 
-    The mesh is ended at the end, and also when this is cancelled.
+    What runs on this computer is ended at the end, and also when this is cancelled; a cluster
+    is cleaned by the caller.
+
+    Args:
+        env: added to the kernels' environment: which cluster.
+        after: called behind each notebook with its name and when it began, in seconds since
+            the epoch.
     """
     for line in clear(places.state):
         show(f"from an earlier run: {line}", None)
@@ -124,7 +166,9 @@ def execute_all(
     outcomes: list[Outcome] = []
     try:
         for path in notebooks:
-            env = {
+            began = time.time()
+            kernel = {
+                **(env or {}),
                 "WORKBOOK_STATE": str(places.state),
                 "WORKBOOK_WORKSPACE": str(places.workspace),
                 "WORKBOOK_NOTEBOOK": path.name[:2],
@@ -134,7 +178,8 @@ def execute_all(
                 # A learner's own start-up files must not change what is verified.
                 "IPYTHONDIR": str(places.state / "ipython"),
             }
-            outcomes.append(_one(path, env, places, cell_timeout, peak, show))
+            outcomes.append(_one(path, kernel, places, cell_timeout, peak, show))
+            after(path.stem, began)
     finally:
         # The caretaker last: should a second Ctrl-C come now, it ends what is left.
         processes.Registry(places.state).stop_all(last=caretaker.NAME)

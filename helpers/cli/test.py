@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from helpers import paths
-from helpers.errors import BadInput
-from helpers.setup.arguments import SUITES
+from helpers.errors import BadInput, Busy
+from helpers.setup.arguments import DEFAULT_SUITES, SUITES
 
 
 def pytest_arguments(suites: Sequence[str] | None, more: Sequence[str]) -> list[str]:
-    """What pytest is given: the folders of `suites` (None: all) in their order, then `more`.
+    """What pytest is given: the folders of `suites` in their order, then `more`.
 
-    Lint and types are tests, too (tests/unit/test_environment_lint.py).
+    None stands for all suites but the cluster's, which has to be asked for. Lint and types are
+    tests, too (tests/unit/test_environment_lint.py).
 
     Raises:
         BadInput: a suite has no folder in this clone.
     """
-    chosen = [name for name in SUITES if not suites or name in suites]
+    chosen = [name for name in SUITES if name in (suites or DEFAULT_SUITES)]
     folders = [paths.ROOT / "tests" / name for name in chosen]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
@@ -32,9 +34,46 @@ def pytest_arguments(suites: Sequence[str] | None, more: Sequence[str]) -> list[
     return [*(str(folder) for folder in folders), *more]
 
 
-def test(suites: Sequence[str] | None, more: Sequence[str]) -> int:
-    """Run the tests; pytest's exit status."""
+def test(suites: Sequence[str] | None, more: Sequence[str], *, keep_cluster: bool) -> int:
+    """Run the tests; pytest's exit status.
+
+    With the suite "cluster", a cluster is brought up first, and ended afterwards whatever
+    became of the tests.
+
+    Args:
+        keep_cluster: use a cluster that is up already, and leave it up.
+
+    Raises:
+        Busy: a cluster is up already, and nobody said that it may be used.
+        WorkbookError: the cluster did not come up, or left something behind.
+    """
     arguments = pytest_arguments(suites, more)
+    if "cluster" not in (suites or ()):
+        return _pytest(arguments)
+    with own_cluster(keep=keep_cluster):
+        return _pytest(arguments)
+
+
+@contextlib.contextmanager
+def own_cluster(*, keep: bool) -> Iterator[None]:
+    """A bare cluster for the tests' time; see `test`."""
+    from helpers import cluster
+
+    if (paths.HOME / "cluster" / "kubeconfig").exists() and not keep:
+        raise Busy(
+            "a cluster is up already",
+            cause="the tests stage faults in it and end it afterwards: it may be somebody's",
+            fix="./workbook cluster down; or --keep-cluster, which uses it and leaves it up",
+        )
+    try:
+        print(cluster.up(provider="bare", say=lambda text: print(text, flush=True)), flush=True)
+        yield
+    finally:
+        if not keep:
+            print(cluster.down(), flush=True)
+
+
+def _pytest(arguments: Sequence[str]) -> int:
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "pytest", *arguments], cwd=paths.ROOT, env=env

@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     console = Console()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        if options.command == "clean":
+        if options.command == "clean" and options.mesh == "local":
             return _clean(console, everything=options.all)
         if options.command == "reset" and not environment.ready():
             # Needs no packages; a learner may want it before the first set-up.
@@ -108,6 +108,13 @@ def _clean(console: Console, *, everything: bool) -> int:
     if not places.HOME.exists():
         console.say("nothing to clean")
         return 0
+    if everything and places.CLUSTER.exists():
+        # Below it are mounts and a program that holds them: no rmtree may walk into that.
+        raise SetupFailed(
+            f"{places.CLUSTER.relative_to(places.ROOT)} is there: nothing was removed",
+            cause="a cluster of `./workbook cluster up` runs, or ran and was not ended",
+            fix="run ./workbook cluster down, then this again",
+        )
     if environment.ready():
         # A child, not a hand-over: on Windows a running python.exe cannot be removed.
         status = subprocess.call(

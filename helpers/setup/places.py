@@ -14,6 +14,8 @@ LOCK = HOME / "setup.lock"
 LOG = HOME / "setup.log"
 PRISTINE = HOME / "pristine"
 NOTEBOOKS = ROOT / "notebooks"
+#: What `workbook cluster up` keeps: its kubeconfig, its records; gone after `cluster down`.
+CLUSTER = HOME / "cluster"
 
 
 def venv_python() -> Path:
@@ -30,7 +32,8 @@ def site_packages() -> Path:
 
 
 #: Folders below HOME that are no state: `clean` without --all leaves them.
-_KEPT = {"venv", "target", "pristine", "cache", "jupyter", "rust-std"}
+#: The cluster's has mounts and processes of its own: only `workbook cluster down` ends them.
+_KEPT = {"venv", "target", "pristine", "cache", "jupyter", "rust-std", "cluster"}
 
 
 def states() -> list[Path]:
