@@ -1,0 +1,79 @@
+"""What a pod object of the API server's says, read out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from helpers.mesh.local.kubectl import parse_selector
+
+SIDECAR = "istio-proxy"
+
+Pod = Mapping[str, Any]
+
+
+def created(obj: Mapping[str, Any]) -> float:
+    """When an object was made, in seconds since the epoch."""
+    return datetime.fromisoformat(obj["metadata"]["creationTimestamp"]).timestamp()
+
+
+def by_age(obj: Mapping[str, Any]) -> tuple[float, str]:
+    """A key that sorts the oldest first."""
+    return created(obj), str(obj["metadata"]["name"])
+
+
+def containers(pod: Pod) -> tuple[str, ...]:
+    """The long-running containers; a native sidecar (an init container that stays) is one."""
+    spec = pod["spec"]
+    stay = [
+        each["name"]
+        for each in spec.get("initContainers") or ()
+        if each.get("restartPolicy") == "Always"
+    ]
+    return (*(each["name"] for each in spec["containers"]), *stay)
+
+
+def is_leaving(pod: Pod) -> bool:
+    """Whether it is being deleted ("Terminating")."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def is_over(pod: Pod) -> bool:
+    """Whether it has ended or is about to: evicted, completed, being deleted."""
+    return is_leaving(pod) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether its Ready condition holds and it stays."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and not is_over(pod)
+
+
+def deployment(pod: Pod) -> str:
+    """The Deployment that it belongs to, by its ReplicaSet's name; empty for none."""
+    digest = (pod["metadata"].get("labels") or {}).get("pod-template-hash")
+    for owner in pod["metadata"].get("ownerReferences") or ():
+        if owner["kind"] == "ReplicaSet" and digest and owner["name"].endswith(f"-{digest}"):
+            return str(owner["name"]).removesuffix(f"-{digest}")
+    return ""
+
+
+def fitting(pods: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The pods that are meant by a pod's name, "deploy/NAME" or "app=NAME".
+
+    Raises:
+        BadInput: a selector that is none.
+    """
+    if "=" in name:
+        wanted = parse_selector(name)
+        return [
+            pod
+            for pod in pods
+            if all((pod["metadata"].get("labels") or {}).get(k) == v for k, v in wanted.items())
+        ]
+    if name.startswith(("deploy/", "deployment/", "deployments/")):
+        return [pod for pod in pods if deployment(pod) == name.split("/", 1)[1]]
+    plain = name.removeprefix("pod/").removeprefix("pods/")
+    return [pod for pod in pods if pod["metadata"]["name"] == plain]
