@@ -13,32 +13,32 @@ __all__ = ["down", "leftovers", "restart", "status", "up"]
 
 
 def up(say: Callable[[str], None] = print) -> Result:
-    """Bring the cluster up, or what of it is missing (`helpers.cluster.bare.up.up`)."""
-    from helpers.cluster.bare import up as module
+    """Bring the cluster up, or what of it is missing (`bring_up.up`)."""
+    from helpers.cluster.bare import bring_up
 
-    return module.up(say)
+    return bring_up.up(say)
 
 
 def status() -> TableResult:
-    """The health of each part (`helpers.cluster.bare.status.status`)."""
-    from helpers.cluster.bare import status as module
+    """The health of each part (`health.status`)."""
+    from helpers.cluster.bare import health
 
-    return module.status()
+    return health.status()
 
 
 def down(*, cache: bool = False) -> Result:
-    """End and remove everything (`helpers.cluster.bare.down.down`)."""
-    from helpers.cluster.bare import down as module
+    """End and remove everything (`take_down.down`)."""
+    from helpers.cluster.bare import take_down
 
-    return module.down(cache=cache)
+    return take_down.down(cache=cache)
 
 
 def leftovers() -> list[str]:
-    """What of the cluster is still on this computer (`helpers.cluster.bare.down.leftovers`)."""
-    from helpers.cluster.bare import down as module
+    """What of the cluster is still on this computer (`take_down.leftovers`)."""
+    from helpers.cluster.bare import take_down
     from helpers.cluster.bare.layout import layout
 
-    return module.leftovers(layout())
+    return take_down.leftovers(layout())
 
 
 def restart(part: str, *, seconds_down: float = 0.0) -> Result:
@@ -53,6 +53,6 @@ def restart(part: str, *, seconds_down: float = 0.0) -> Result:
         NotReady: there is no cluster.
         PartFailed: it does not come back.
     """
-    from helpers.cluster.bare import restart as module
+    from helpers.cluster.bare import faults
 
-    return module.restart(part, seconds_down=seconds_down)
+    return faults.restart(part, seconds_down=seconds_down)

@@ -51,6 +51,7 @@ class Outbound:
         address: HOST:PORT, or None.
         file: a file that holds HOST:PORT; read again whenever its modification time changes.
         direct: services that are called without a proxy, and their ports.
+        by_name: every service is called by its own name, as in a cluster.
     """
 
     def __init__(
@@ -58,7 +59,10 @@ class Outbound:
         address: str | None = None,
         file: Path | None = None,
         direct: Mapping[str, int] | None = None,
+        *,
+        by_name: bool = False,
     ) -> None:
+        self._by_name = by_name
         self._address = address
         self._file = file
         self._seen: int | None = None
@@ -73,6 +77,8 @@ class Outbound:
 
     def address(self, service: str) -> str | None:
         """Where calls to `service` go now: HOST:PORT, or None while nobody listens."""
+        if self._by_name:
+            return f"{service}:9080"
         if service in self._direct:
             return f"127.0.0.1:{self._direct[service]}"
         if self._file is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from helpers import files, paths
+from helpers.cluster.bare import cache as kept
 from helpers.cluster.bare import layout, node
 from helpers.cluster.bare.layout import Layout
 from helpers.errors import NotReady
@@ -34,14 +35,8 @@ def down(*, cache: bool = False, where: Layout | None = None) -> Result:
         with files.writing(where.home):
             shutil.rmtree(where.home)
         done.append(f"folder {paths.shown(where.home)}")
-    if cache:
-        from helpers.cluster.bare import cache as kept  # only here is it removed
-
-        folder = kept.folder()
-        if folder.exists():
-            with files.writing(folder):
-                shutil.rmtree(folder)
-            done.append(f"kept programs and images: {folder}")
+    if cache and kept.remove():
+        done.append(f"kept programs and images: {kept.folder()}")
     left = leftovers(where)
     if left:
         raise NotReady("not everything is gone: " + "; ".join(left),

@@ -30,9 +30,9 @@ from helpers.cluster.bare import (
     parts,
 )
 from helpers.cluster.bare.api import Api
-from helpers.cluster.bare.down import end
 from helpers.cluster.bare.layout import Addresses, Layout
 from helpers.cluster.bare.packages import Programs
+from helpers.cluster.bare.take_down import end
 from helpers.errors import BadInput, MeshDown, NotReady
 from helpers.processes import Registry, tail
 from helpers.show import Result, duration

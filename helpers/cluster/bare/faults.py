@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from helpers.cluster.bare import layout, node, parts, up
+from helpers.cluster.bare import bring_up, layout, node, parts
 from helpers.cluster.bare.api import Api
 from helpers.errors import BadInput, NotReady
 from helpers.processes import Registry
@@ -43,7 +43,7 @@ def restart(part: str, *, seconds_down: float = 0.0) -> Result:
     path = json.loads((where.config / "path.json").read_text(encoding="utf-8"))
     registry.start(part, _inside(record.argv, node.first_process(node_record)), orphan=True,
                    log=Path(record.log), env=parts.environment(Path(path)))
-    up.wait_part(where, registry, api, ends, part)
+    bring_up.wait_part(where, registry, api, ends, part)
     return Result(text=f"{part} was away for {duration(time.monotonic() - begun)}",
                   seconds=time.monotonic() - begun)
 

@@ -1,0 +1,4 @@
+// The first process of each pod, and of the node itself; the standard library alone.
+module workbook/cluster/pause
+
+go 1.24.0
