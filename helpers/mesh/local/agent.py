@@ -20,7 +20,7 @@ import httpx
 
 from helpers import files
 from helpers.errors import WorkbookError
-from helpers.mesh.local.istiod import RBAC_TYPE
+from helpers.mesh.local.istiod import NETWORK_RBAC_TYPE, RBAC_TYPE, WASM_TYPE
 
 _TRIES = 5
 _FIRST_BACKOFF = 0.1
@@ -48,11 +48,14 @@ def to_local(resource: Mapping[str, Any], *, root: Path, cache: Path, log: Path)
         code["local"]["filename"] = inside(root, code["local"]["filename"])
         return local
     variables = config["vm_config"]["environment_variables"]["key_values"]
-    always = variables.pop("ISTIO_META_WASM_IMAGE_PULL_POLICY", "") == "Always"
-    # The agent strips its own variables before it hands the configuration to Envoy.
-    version = variables.pop("ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION", "")
+    always = variables.get("ISTIO_META_WASM_IMAGE_PULL_POLICY") == "Always"
+    version = variables.get("ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION", "")
     remote = code["remote"]
     try:
+        if variables.get("ISTIO_META_WASM_IMAGE_PULL_SECRET") == "":
+            raise _FetchFailed(
+                f"cannot fetch Wasm module {config['name']}: missing image pulling secret"
+            )
         module = _fetch(
             remote["http_uri"]["uri"], remote.get("sha256", ""), cache, version if always else ""
         )
@@ -66,13 +69,32 @@ def to_local(resource: Mapping[str, Any], *, root: Path, cache: Path, log: Path)
             f"error in converting the wasm config to local: {error.what}. "
             f"applying {word} RBAC filter",
         )
-        rbac: dict[str, Any] = {"@type": RBAC_TYPE, "rules_stat_prefix": f"wasm-default-{word}"}
+        http = local["typed_config"]["@type"] == WASM_TYPE
+        rbac: dict[str, Any] = {
+            "@type": RBAC_TYPE if http else NETWORK_RBAC_TYPE,
+            "rules_stat_prefix" if http else "stat_prefix": f"wasm-default-{word}",
+        }
         if not allow:
             rbac["rules"] = {}
         local["typed_config"] = rbac
         return local
     config["vm_config"]["code"] = {"local": {"filename": str(module)}}
+    _strip(config["vm_config"])
     return local
+
+
+def _strip(vm: dict[str, Any]) -> None:
+    """Take away what is meant for the agent alone; a plugin never sees it."""
+    environment = vm["environment_variables"]
+    kept = {
+        name: value
+        for name, value in environment.pop("key_values").items()
+        if not name.startswith("ISTIO_META_")
+    }
+    if kept:
+        environment["key_values"] = kept
+    elif not environment.get("host_env_keys"):
+        del vm["environment_variables"]
 
 
 def inside(root: Path, path: str) -> str:

@@ -9,12 +9,12 @@ delivered on this computer is another module's part (`agent.py`).
 
 from __future__ import annotations
 
-import json
-import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from helpers.mesh.local import go_json
 from helpers.mesh.local.kinds import ROOT_NAMESPACE
 
 #: istiod translates a WasmPlugin to a TrafficExtension of this name since Istio 1.30.
@@ -23,7 +23,11 @@ RESOURCE_PREFIX = "extensions.istio.io/trafficextension/"
 PHASES = ("AUTHN", "AUTHZ", "STATS", "UNSPECIFIED")
 WASM_TYPE = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 RBAC_TYPE = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
+NETWORK_WASM_TYPE = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm"
+NETWORK_RBAC_TYPE = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"
 LUA_TYPE = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
+#: A plugin without a priority is as one with the lowest there is.
+_NO_PRIORITY = -(2**31)
 _POLICY = {"FAIL_CLOSE": "FAIL_CLOSED", "FAIL_OPEN": "FAIL_OPEN", "FAIL_RELOAD": "FAIL_RELOAD"}
 
 
@@ -33,7 +37,7 @@ class Extension:
 
     Attributes:
         phase: one of PHASES.
-        priority: None sorts after every number, even a negative one.
+        priority: None is the same as the lowest int32: after every other number.
         wasm, lua: the filter's configuration; exactly one is set.
     """
 
@@ -58,8 +62,13 @@ class Extension:
 
     @property
     def resource_name(self) -> str:
-        """The name of the HTTP filter and of the ECDS resource."""
+        """The name of the filter and of the ECDS resource."""
         return RESOURCE_PREFIX + self.config_name
+
+    @property
+    def network(self) -> bool:
+        """Whether it is a network filter, before the HTTP connection manager."""
+        return (self.wasm or {}).get("type") == "NETWORK"
 
 
 def extension(obj: Mapping[str, Any]) -> Extension:
@@ -109,8 +118,9 @@ def for_listener(
     labels: Mapping[str, str],
     inbound: bool,
     port: int,
+    network: bool = False,
 ) -> list[Extension]:
-    """The HTTP extensions of one listener, in filter order.
+    """The extensions of one listener, in filter order.
 
     Args:
         objects: stored WasmPlugins and TrafficExtensions of any namespace.
@@ -118,11 +128,12 @@ def for_listener(
         labels: the workload's labels.
         inbound: the sidecar's inbound side, or one of its outbound listeners.
         port: the port that the listener stands for (9080), not the one it is bound to here.
+        network: the network filters; otherwise the HTTP filters.
     """
     matched = [
         ext
         for ext in all_for_workload(objects, namespace=namespace, labels=labels)
-        if _matches_traffic(ext, inbound=inbound, port=port)
+        if ext.network == network and _matches_traffic(ext, inbound=inbound, port=port)
     ]
     ordered: list[Extension] = []
     for phase in PHASES:
@@ -144,14 +155,12 @@ def all_for_workload(
     return chosen
 
 
-def _rank(ext: Extension) -> float:
-    return -math.inf if ext.priority is None else ext.priority
+def _rank(ext: Extension) -> int:
+    return _NO_PRIORITY if ext.priority is None else ext.priority
 
 
 def _selects(ext: Extension, labels: Mapping[str, str]) -> bool:
     if ext.has_target:  # targetRefs attach to gateways and waypoints, never to a sidecar
-        return False
-    if (ext.wasm or {}).get("type") == "NETWORK":
         return False
     if ext.selector is None:
         return True
@@ -184,12 +193,20 @@ def http_filter(ext: Extension, config_source: Mapping[str, Any]) -> dict[str, A
                 "default_source_code": {"inline_string": ext.lua.get("inlineCode", "")},
             },
         }
+    return _discovered(ext, config_source, [WASM_TYPE, RBAC_TYPE])
+
+
+def network_filter(ext: Extension, config_source: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of the network filter chain; as for `http_filter`, and never Lua."""
+    return _discovered(ext, config_source, [NETWORK_WASM_TYPE, NETWORK_RBAC_TYPE])
+
+
+def _discovered(
+    ext: Extension, config_source: Mapping[str, Any], types: list[str]
+) -> dict[str, Any]:
     return {
         "name": ext.resource_name,
-        "config_discovery": {
-            "config_source": dict(config_source),
-            "type_urls": [WASM_TYPE, RBAC_TYPE],
-        },
+        "config_discovery": {"config_source": dict(config_source), "type_urls": types},
     }
 
 
@@ -199,26 +216,30 @@ def ecds(ext: Extension) -> dict[str, Any]:
     config: dict[str, Any] = {"name": ext.config_name}
     if wasm.get("pluginName"):
         config["root_id"] = wasm["pluginName"]
+    config["configuration"] = {}  # istiod always sets it: an Any that holds nothing
     if wasm.get("pluginConfig"):
         config["configuration"] = {
             "@type": "type.googleapis.com/google.protobuf.StringValue",
-            "value": json.dumps(
-                wasm["pluginConfig"], separators=(",", ":"), ensure_ascii=False, sort_keys=True
-            ),
+            "value": go_json.text(wasm["pluginConfig"]),
         }
     config["vm_config"] = _vm_config(wasm, ext.resource_version)
     config["failure_policy"] = _POLICY[wasm.get("failStrategy") or "FAIL_CLOSE"]
     return {
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         "name": ext.resource_name,
-        "typed_config": {"@type": WASM_TYPE, "config": config},
+        "typed_config": {
+            "@type": NETWORK_WASM_TYPE if ext.network else WASM_TYPE,
+            "config": config,
+        },
     }
 
 
 def _vm_config(wasm: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
     values: dict[str, str] = {}
     if wasm.get("imagePullSecret"):
-        values["ISTIO_META_WASM_IMAGE_PULL_SECRET"] = wasm["imagePullSecret"]
+        # istiod puts the Secret's content here, and nothing when there is no such Secret: this
+        # mesh has none.
+        values["ISTIO_META_WASM_IMAGE_PULL_SECRET"] = ""
     if wasm.get("imagePullPolicy") not in (None, "", "UNSPECIFIED_POLICY"):
         values["ISTIO_META_WASM_IMAGE_PULL_POLICY"] = wasm["imagePullPolicy"]
     values["ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION"] = resource_version
@@ -239,9 +260,10 @@ def _vm_config(wasm: Mapping[str, Any], resource_version: str) -> dict[str, Any]
 
 
 def _code(url: str, sha256: str) -> dict[str, Any]:
-    if url.startswith("file://"):
+    found = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", url)
+    if found and found[1].lower() == "file":
         return {"local": {"filename": url.removeprefix("file://")}}
-    full = url if "://" in url else f"oci://{url}"
+    full = found[1].lower() + url[found.end(1) :] if found else f"oci://{url}"
     remote: dict[str, Any] = {"http_uri": {"uri": full, "timeout": "30s", "cluster": "_"}}
     if sha256:
         remote["sha256"] = sha256

@@ -89,8 +89,6 @@ def _immutable(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FieldErro
 
 
 def _beyond(which: Kind, obj: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if which in kinds.CUSTOM:
-        return schema_istio.unmodelled(obj)
     spec = obj.get("spec", {})
     if which is kinds.DEPLOYMENT and spec.get("replicas", 1) > 1:
         return [("spec.replicas", f"it runs one replica, not {spec['replicas']}")]

@@ -197,16 +197,3 @@ def _good_url(url: str) -> bool:
     except ValueError:
         return False
 
-
-def unmodelled(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Valid fields that this mesh does not carry out, and why."""
-    spec = obj["spec"]
-    found: list[tuple[str, str]] = []
-    for name in ("targetRef", "targetRefs"):
-        if spec.get(name):
-            found.append((f"spec.{name}", "it has no gateway and no waypoint to refer to"))
-    at = "spec.wasm.type" if obj["kind"] == "TrafficExtension" else "spec.type"
-    wasm = spec.get("wasm", {}) if obj["kind"] == "TrafficExtension" else spec
-    if wasm.get("type") == "NETWORK":
-        found.append((at, "its listeners carry HTTP; a network filter needs a cluster"))
-    return found

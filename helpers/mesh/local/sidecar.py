@@ -126,13 +126,19 @@ class Sidecar:
         chosen = istiod.all_for_workload(
             world.extensions, namespace=self.pod.namespace, labels=self.pod.labels
         )
-        chains = {side: self._chain(world, side) for side in _SIDES}
+        chains = {
+            (side, network): self._chain(world, side, network=network)
+            for side in _SIDES
+            for network in (False, True)
+        }
         wanted = {ext.resource_name: ext for ext in chosen if ext.wasm is not None}
         for ext in wanted.values():
             changed = self._write_ecds(self._ecds_folder(ext), istiod.ecds(ext))
             if changed:
                 # Only a direction that has the filter is subscribed to its file.
-                subscribed = sum(ext in chains[side] for side in changed)
+                subscribed = sum(
+                    ext in chain for (side, _), chain in chains.items() if side in changed
+                )
                 owed["ecds"] = owed.get("ecds", 0) + subscribed
         if files.write_json_plain(self._xds("cds"), xds.discovery(self._clusters(world))):
             owed["cds"] = 1
@@ -189,25 +195,38 @@ class Sidecar:
             ]
         return found
 
-    def _chain(self, world: World, side: str) -> list[istiod.Extension]:
+    def _chain(self, world: World, side: str, *, network: bool) -> list[istiod.Extension]:
         return istiod.for_listener(
             world.extensions,
             namespace=self.pod.namespace,
             labels=self.pod.labels,
             inbound=side == _SIDES[0],
             port=APP_PORT,
+            network=network,
         )
 
-    def _listeners(self, chains: Mapping[str, list[istiod.Extension]]) -> list[dict[str, Any]]:
+    def _listeners(
+        self, chains: Mapping[tuple[str, bool], list[istiod.Extension]]
+    ) -> list[dict[str, Any]]:
         inbound, outbound = (
-            [istiod.http_filter(ext, self._ecds_source(ext, side)) for ext in chains[side]]
+            [istiod.http_filter(ext, self._ecds_source(ext, side)) for ext in chains[side, False]]
+            for side in _SIDES
+        )
+        inbound_network, outbound_network = (
+            [istiod.network_filter(ext, self._ecds_source(ext, side)) for ext in chains[side, True]]
             for side in _SIDES
         )
         return [
-            xds.inbound_listener(port=APP_PORT, extensions=inbound, access_log=self.files.log),
+            xds.inbound_listener(
+                port=APP_PORT,
+                extensions=inbound,
+                network=inbound_network,
+                access_log=self.files.log,
+            ),
             xds.outbound_listener(
                 port=APP_PORT,
                 extensions=outbound,
+                network=outbound_network,
                 access_log=self.files.log,
                 rds=self._xds("rds"),
             ),
@@ -241,10 +260,7 @@ class Sidecar:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
             now = self._counters()
-            answered = all(
-                _answers(part, now) - _answers(part, before) >= count
-                for part, count in owed.items()
-            )
+            answered = all(_answers(part, before, now) >= count for part, count in owed.items())
             if answered and not now.get("listener_manager.total_listeners_warming"):
                 return
             time.sleep(0.02)
@@ -258,11 +274,17 @@ _ANSWERS = {
 }
 
 
-def _answers(part: str, stats: Mapping[str, int]) -> int:
+def _answers(part: str, before: Mapping[str, int], now: Mapping[str, int]) -> int:
+    """How many answers came since `before`.
+
+    Counter by counter: those of a filter that is gone go away once its last chain has drained.
+    """
     endings = _ANSWERS.get(part)
     if endings is None:
         return 0
-    return sum(value for name, value in stats.items() if name.endswith(endings))
+    return sum(
+        max(0, value - before.get(name, 0)) for name, value in now.items() if name.endswith(endings)
+    )
 
 
 def _bare(path: Path) -> list[dict[str, Any]]:

@@ -73,9 +73,18 @@ def discovery(resources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def inbound_listener(
-    *, port: int, extensions: Sequence[Mapping[str, Any]], access_log: Path
+    *,
+    port: int,
+    extensions: Sequence[Mapping[str, Any]],
+    network: Sequence[Mapping[str, Any]] = (),
+    access_log: Path,
 ) -> dict[str, Any]:
-    """`virtualInbound` with the chain of one application port."""
+    """`virtualInbound` with the chain of one application port.
+
+    Args:
+        extensions: HTTP filters of plugins, before Istio's own.
+        network: network filters of plugins, before the HTTP connection manager.
+    """
     cluster = f"inbound|{port}||"
     hcm = _hcm(
         stat_prefix=f"inbound_0.0.0.0_{port};",
@@ -101,20 +110,29 @@ def inbound_listener(
             }
         },
     )
-    return _listener(INBOUND, chain=f"0.0.0.0_{port}", hcm=hcm, direction="INBOUND")
+    return _listener(INBOUND, f"0.0.0.0_{port}", network, hcm, direction="INBOUND")
 
 
 def outbound_listener(
-    *, port: int, extensions: Sequence[Mapping[str, Any]], access_log: Path, rds: Path
+    *,
+    port: int,
+    extensions: Sequence[Mapping[str, Any]],
+    network: Sequence[Mapping[str, Any]] = (),
+    access_log: Path,
+    rds: Path,
 ) -> dict[str, Any]:
-    """The outbound HTTP listener of a service port, with its route by RDS."""
+    """The outbound HTTP listener of a service port, with its route by RDS.
+
+    Args:
+        extensions, network: as for `inbound_listener`.
+    """
     hcm = _hcm(
         stat_prefix=f"outbound_0.0.0.0_{port};",
         extensions=extensions,
         access_log=access_log,
         route={"rds": {"config_source": path_source(rds), "route_config_name": str(port)}},
     )
-    return _listener(f"0.0.0.0_{port}", chain="", hcm=hcm, direction="OUTBOUND")
+    return _listener(f"0.0.0.0_{port}", "", network, hcm, direction="OUTBOUND")
 
 
 def routes(port: int, services: Mapping[str, str]) -> dict[str, Any]:
@@ -187,9 +205,19 @@ def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _listener(name: str, *, chain: str, hcm: dict[str, Any], direction: str) -> dict[str, Any]:
+def _listener(
+    name: str,
+    chain: str,
+    network: Sequence[Mapping[str, Any]],
+    hcm: dict[str, Any],
+    *,
+    direction: str,
+) -> dict[str, Any]:
     filter_chain: dict[str, Any] = {
-        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm}]
+        "filters": [
+            *(dict(extension) for extension in network),
+            {"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm},
+        ]
     }
     if chain:
         filter_chain["name"] = chain
