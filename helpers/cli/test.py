@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from helpers import paths
-from helpers.errors import BadInput, Busy
+from helpers.errors import BadInput, Busy, NotReady
 from helpers.setup.arguments import DEFAULT_SUITES, SUITES
 
 
@@ -58,6 +58,7 @@ def test(suites: Sequence[str] | None, more: Sequence[str], *, keep_cluster: boo
 def own_cluster(*, keep: bool) -> Iterator[None]:
     """A bare cluster for the tests' time; see `test`."""
     from helpers import cluster
+    from helpers.cluster.bare import host
 
     if (paths.HOME / "cluster" / "kubeconfig").exists() and not keep:
         raise Busy(
@@ -65,12 +66,16 @@ def own_cluster(*, keep: bool) -> Iterator[None]:
             cause="the tests stage faults in it and end it afterwards: it may be somebody's",
             fix="./workbook cluster down; or --keep-cluster, which uses it and leaves it up",
         )
+    before = host.snapshot()
     try:
         print(cluster.up(provider="bare", say=lambda text: print(text, flush=True)), flush=True)
         yield
     finally:
         if not keep:
             print(cluster.down(), flush=True)
+    if not keep and (left := host.difference(before, host.snapshot())):
+        raise NotReady(f"the cluster left {len(left)} things behind", detail="\n".join(left),
+                       cause="`down` does not know of them", fix="remove them, and report this")
 
 
 def _pytest(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from helpers.cluster.bare import (
     binaries,
     bring_up,
     configs,
+    host,
     images,
     istio,
     node,
@@ -166,3 +167,20 @@ def test_istio_is_told_what_its_own_envoy_has_and_this_one_lacks() -> None:
         "PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
     assert spec["values"]["telemetry"] == {"enabled": False}
     assert spec["meshConfig"] == {"accessLogFile": "/dev/stdout"}
+
+
+def test_what_is_left_on_the_host_is_named_by_kind() -> None:
+    before = {"mount": frozenset({"/"}), "link": frozenset({"lo"})}
+    after = {"mount": frozenset({"/", "/x"}), "link": frozenset({"lo"}),
+             "process": frozenset({"7 kubelet"})}
+    assert host.difference(before, after) == ["mount /x", "process 7 kubelet"]
+
+
+def test_a_snapshot_sees_a_new_file_where_kubernetes_would_leave_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host, "_FOLDERS", (str(tmp_path / "kubelet"),))
+    before = host.snapshot()
+    (tmp_path / "kubelet" / "pods").mkdir(parents=True)
+    left = [each for each in host.difference(before, host.snapshot()) if "kubelet" in each]
+    assert left == [f"file {tmp_path}/kubelet", f"file {tmp_path}/kubelet/pods"]
