@@ -41,7 +41,7 @@ def snapshot() -> Snapshot:
     return {
         "mount": frozenset(line.split()[1] for line in
                            Path("/proc/mounts").read_text(encoding="utf-8").splitlines()),
-        "link": frozenset(os.listdir("/sys/class/net")),
+        "link": frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         "cgroup": frozenset(_cgroups()),
         "iptables rule": frozenset(_rules()),
         "process": frozenset(_processes()),
