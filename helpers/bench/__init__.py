@@ -23,12 +23,15 @@ NAMES: dict[str, str] = {
     "logs": "half a minute",
     "filter": "three minutes",
     "sandbox": "two minutes",
+    "cluster": "five minutes",
     "workbook": "the notebooks twice: up to ten minutes",
 }
 
 
 def main(argv: Sequence[str] = ()) -> int:
     """Measure what `argv` names, everything by default; print, and write the report.
+
+    Without a cluster, its bench is left out unless it is named.
 
     A goal that is missed is a finding, not a failure.
 
@@ -45,6 +48,9 @@ def main(argv: Sequence[str] = ()) -> int:
     print("\n".join(f"{key}: {value}" for key, value in computer.items()), flush=True)
     failed = 0
     for name in names:
+        if name == "cluster" and name not in argv and (why := _no_cluster()):
+            print(f"\n{name}: left out, {why} (./workbook cluster up)", flush=True)
+            continue
         print(f"\n{name}: about {NAMES[name]}", flush=True)
         begun = time.monotonic()
         try:
@@ -75,7 +81,7 @@ def chosen(argv: Sequence[str]) -> list[str]:
 
 
 def _bench(name: str) -> Callable[[Callable[[str], None]], Measured]:
-    from helpers.bench import filter, inner_loop, logs, ready, sandbox, workbook
+    from helpers.bench import cluster, filter, inner_loop, logs, ready, sandbox, workbook
 
     known: Mapping[str, Callable[[Callable[[str], None]], Measured]] = {
         "ready": lambda say: ready.bench(say=say),
@@ -83,9 +89,17 @@ def _bench(name: str) -> Callable[[Callable[[str], None]], Measured]:
         "logs": lambda say: logs.bench(say=say),
         "filter": lambda say: filter.bench(say=say),
         "sandbox": lambda say: sandbox.bench(say=say),
+        "cluster": lambda say: cluster.bench(say=say),
         "workbook": lambda say: workbook.bench(say=say),
     }
     return known[name]
+
+
+def _no_cluster() -> str:
+    """Why there is no cluster to measure; empty where there is one."""
+    from helpers.bench import cluster
+
+    return cluster.missing()
 
 
 def _say(text: str) -> None:

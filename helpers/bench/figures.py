@@ -178,6 +178,25 @@ class Bars:
         return cls(title, frame, unit, baseline)
 
 
+@dataclass(frozen=True)
+class Stacks:
+    """Bars made of parts: `helpers.plots.stacked_bars` draws them.
+
+    Attributes:
+        title: short enough to stand above it.
+        frame: columns name (str), one for each of `parts`, least and most (float64).
+        parts: in their order in time; in one row they add up to its bar.
+        unit: of the values.
+        goal: what the bars are held against; None: nothing.
+    """
+
+    title: str
+    frame: pd.DataFrame
+    parts: tuple[str, ...]
+    unit: str
+    goal: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """What one benchmark found.
@@ -191,10 +210,10 @@ class Measured:
         notes: what a reader must know to judge them.
     """
 
-    name: Literal["ready", "inner-loop", "logs", "workbook", "filter", "sandbox"]
+    name: Literal["ready", "inner-loop", "logs", "workbook", "filter", "sandbox", "cluster"]
     title: str
     figures: tuple[Figure, ...]
-    bars: Bars
+    bars: Bars | Stacks
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = field(default=())

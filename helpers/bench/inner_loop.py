@@ -105,6 +105,7 @@ def turn(
     deliver: Callable[[Mesh, Path], tuple[float, float]],
     *,
     incremental: bool,
+    line: Callable[[Mesh, str], None] | None = None,
 ) -> Parts:
     """One turn: `text` replaces what the filter logs before the User-Agent.
 
@@ -112,6 +113,7 @@ def turn(
         deliver: brings the module to the mesh; gives the seconds until it was delivered and,
             from there, until it was loaded.
         incremental: whether cargo may keep what the edit did not touch.
+        line: waits for the new text; `first_line` where None.
     """
     (crate.path / _SOURCE).write_text(source.replace(f'"{_TEXT}"', f'"{text}"'), encoding="utf-8")
     begun = time.perf_counter()
@@ -119,7 +121,7 @@ def turn(
     built = time.perf_counter()
     delivered, loaded = deliver(mesh, module)
     ready = time.perf_counter()
-    first_line(mesh, text)
+    (line or first_line)(mesh, text)
     return Parts(built - begun, delivered, loaded, time.perf_counter() - ready)
 
 

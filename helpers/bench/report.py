@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 from helpers import files, paths, toolchain
-from helpers.bench.figures import COLUMNS, Measured
+from helpers.bench.figures import COLUMNS, Measured, Stacks
 from helpers.mesh.local import envoy
-from helpers.plots import bench_bars
+from helpers.plots import PlotResult, bench_bars, stacked_bars
 from helpers.show import table_text
 
 
@@ -54,14 +54,22 @@ def text(measured: Measured) -> str:
     return "\n".join(parts)
 
 
+def plotted(measured: Measured) -> PlotResult:
+    """The bench's plot."""
+    bars = measured.bars
+    if isinstance(bars, Stacks):
+        return stacked_bars(bars.frame, bars.parts, unit=bars.unit, title=bars.title,
+                            goal=bars.goal)
+    return bench_bars(bars.frame, unit=bars.unit, title=bars.title, baseline=bars.baseline)
+
+
 def write(measured: Measured, about: Mapping[str, str], *, seconds: float) -> str:
     """Write NAME.json and NAME.png into `folder()`; their paths as a learner reads them.
 
     Raises:
         DiskProblem: they could not be written.
     """
-    bars = measured.bars
-    plot = bench_bars(bars.frame, unit=bars.unit, title=bars.title, baseline=bars.baseline)
+    plot = plotted(measured)
     document = {
         "computer": dict(about), **measured.document(), "seconds": seconds, "plot": plot.alt,
     }

@@ -8,6 +8,7 @@ from helpers.plots.requests import (
     statuses,
 )
 from helpers.plots.result import PlotResult
+from helpers.plots.stacks import stacked_bars
 
 __all__ = [
     "CONFIGMAP_LIMIT",
@@ -17,5 +18,6 @@ __all__ = [
     "latency",
     "module_sizes",
     "requests_and_log_lines",
+    "stacked_bars",
     "statuses",
 ]

@@ -15,7 +15,8 @@ from helpers.plots.result import PlotResult
 CONFIGMAP_LIMIT = 1_048_576
 
 
-def _need(frame: pd.DataFrame, *columns: str) -> None:
+def need(frame: pd.DataFrame, *columns: str) -> None:
+    """Raise BadInput where `frame` lacks one of `columns`."""
     lacking = [name for name in columns if name not in frame.columns]
     if lacking:
         raise BadInput(
@@ -49,7 +50,7 @@ def module_sizes(sizes: pd.DataFrame) -> PlotResult:
     Raises:
         BadInput: a column is missing.
     """
-    _need(sizes, "profile", "bytes", "headroom_bytes", "fits_configmap")
+    need(sizes, "profile", "bytes", "headroom_bytes", "fits_configmap")
     table = sizes[["profile", "bytes", "headroom_bytes", "fits_configmap"]].reset_index(drop=True)
     names = [str(name) for name in table["profile"]]
     size = table["bytes"].to_numpy(dtype=float)
@@ -82,7 +83,7 @@ def module_sizes(sizes: pd.DataFrame) -> PlotResult:
     return result.draw("Size of the module", table, alt, paint, size=(8.0, height))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """A number with about three digits that count, never in powers of ten."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
@@ -105,7 +106,7 @@ def bench_bars(
     Raises:
         BadInput: a column is missing, or no row is called `baseline`.
     """
-    _need(frame, label, value)
+    need(frame, label, value)
     names = [str(name) for name in frame[label]]
     values = frame[value].to_numpy(dtype=float)
     if baseline is not None and baseline not in names:
@@ -118,7 +119,7 @@ def bench_bars(
     ratios = values / base if base else np.full(len(values), np.nan)
     table = pd.DataFrame({label: names, value: values, "ratio": ratios})
     unit_text = f" {unit}" if unit else ""
-    texts = [f"{_short(v)}{unit_text} ({r:.2f}×)" for v, r in zip(values, ratios, strict=True)]
+    texts = [f"{short(v)}{unit_text} ({r:.2f}×)" for v, r in zip(values, ratios, strict=True)]
     alt = f"Bar chart, {title}: " + "; ".join(
         f"{name}: {text}" for name, text in zip(names, texts, strict=True)
     )

@@ -20,7 +20,7 @@ from helpers.bench.inner_loop import Parts
 from helpers.bench.load import Load
 from helpers.cli import main as cli
 from helpers.errors import BadInput, Busy, CommandFailed, MeshDown, NotFound
-from helpers.plots import PlotResult, bench_bars
+from helpers.plots import PlotResult
 
 # -- figures ---------------------------------------------------------------------------------
 
@@ -330,9 +330,7 @@ def test_every_bench_s_plot_can_be_drawn() -> None:
         workbook.summary(100.0, 900.0, {"00": 20.0, "01": 40.0}),
     ]
     for one in found:
-        bars = one.bars
-        drawn = bench_bars(bars.frame, unit=bars.unit, title=bars.title, baseline=bars.baseline)
-        assert isinstance(drawn, PlotResult)
+        assert isinstance(report.plotted(one), PlotResult)
 
 
 # -- where ------------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.bench import sandbox
+from helpers.bench import report, sandbox
 from helpers.bench.figures import Measured
-from helpers.plots import bench_bars
 
 
 def measured(**other: object) -> Measured:
@@ -38,7 +37,6 @@ def test_each_goal_can_be_missed() -> None:
 def test_the_way_that_was_taken_is_said_and_the_plot_can_be_drawn() -> None:
     found = measured(way="public")
     assert any('"public"' in note for note in found.notes)
-    bars = found.bars
-    drawn = bench_bars(bars.frame, unit=bars.unit, title=bars.title, baseline=bars.baseline)
+    drawn = report.plotted(found)
     assert "naive" in drawn.alt
     assert drawn.png().startswith(b"\x89PNG")
