@@ -178,7 +178,7 @@ def _json_type(value: Any) -> str:
 def invalid_name(name: str) -> str:
     """Why `name` is no name of an object, in Kubernetes' words; empty if it is one."""
     if len(name) > 253:
-        return "must be no more than 253 bytes"
+        return "must be no more than 253 characters"
     if _SUBDOMAIN.fullmatch(name):
         return ""
     return (
@@ -262,7 +262,7 @@ def too_long(name: str, size: int, *, prefix: str = "The ") -> BadManifest:
 def invalid_key(key: str) -> str:
     """Why `key` is no key of a ConfigMap, in Kubernetes' words; empty if it is one."""
     if len(key) > 253:
-        return "must be no more than 253 bytes"
+        return "must be no more than 253 characters"
     if not _KEY.fullmatch(key):
         return (
             "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "

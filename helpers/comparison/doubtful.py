@@ -33,6 +33,13 @@ def _module(choice: Random) -> list[tuple[str, Spec]]:
         ("url in capitals", {"url": "FILE:///a.wasm"}),
         ("url with a bad escape", {"url": "http://a/%zz"}),
         ("url with a bad port", {"url": "http://a:b/c.wasm"}),
+        ("url with half an address", {"url": "http://[::1/a"}),
+        ("url without host", {"url": pick(choice, ("http://", "file:", "oci:a", "//host/a"))}),
+        ("url with a fragment", {"url": pick(choice, ("HTTPS://A/b#c", "a#b", "a/b?c#%zz"))}),
+        ("url with a bad escape and no scheme", {"url": "a b/%"}),
+        ("url with a control character", {"url": "file:///a\n"}),
+        ("url with a user", {"url": pick(choice, ("http://a:b@c/d", "http://a b@c/d", "a@b/c"))}),
+        ("url with a colon first", {"url": ":a"}),
         ("url: a number", {"url": 3}),
         ("url: null", {"url": "(null)"}),
         ("unknown field", {"fooBar": 1}),
@@ -82,6 +89,43 @@ def _module(choice: Random) -> list[tuple[str, Spec]]:
         ("env twice", {"vmConfig": {"env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}}),
         ("env: 257 of them", {"vmConfig": {"env": [{"name": f"A{i}"} for i in range(257)]}}),
         ("verificationKey: a number", {"verificationKey": 1}),
+        ("failStrategy: null", {"failStrategy": None}),
+        ("env: null", {"vmConfig": {"env": None}}),
+        ("env with null in it", {"vmConfig": {"env": [None]}}),
+        ("env with a value of null", {"vmConfig": {"env": [{"name": "A", "value": None}]}}),
+        ("env with a name of null", {"vmConfig": {"env": [{"name": None}]}}),
+        (
+            "env with a name of 256 letters of two bytes",
+            {"vmConfig": {"env": [{"name": "é" * 256}]}},
+        ),
+        ("env with a name of numbers", {"vmConfig": {"env": [{"name": 1}, {"name": 1}]}}),
+        (
+            "imagePullSecret and pluginName of two bytes a letter",
+            {"imagePullSecret": "é" * 200, "pluginName": "é" * 200},
+        ),
+        (
+            "url and much else",
+            {
+                "url": "ftp://a",
+                "sha256": "zz",
+                "failStrategy": "NOPE",
+                "type": 1,
+                "vmConfig": {"env": [{}]},
+            },
+        ),
+        (
+            "url missing and much else",
+            {"url": None, "sha256": "zz", "vmConfig": {"env": [{"name": ""}, {"valueFrom": "A"}]}},
+        ),
+        (
+            "env twice, and HOST with a value",
+            {
+                "vmConfig": {
+                    "env": [{"name": "A"}, {"name": "A", "valueFrom": "HOST", "value": "b"}]
+                }
+            },
+        ),
+        ("pluginConfig with null in it", {"pluginConfig": {"a": None, "b": [None]}}),
     ]
 
 
@@ -119,6 +163,9 @@ def _place(choice: Random) -> list[tuple[str, Spec]]:
         ("priority lowest", {"priority": -(2**31)}),
         ("priority below", {"priority": -(2**31) - 1}),
         ("priority: null", {"priority": "(null)"}),
+        ("priority: 3.0", {"priority": 3.0}),
+        ("priority: 1e3", {"priority": 1e3}),
+        ("priority: a list", {"priority": [1]}),
         ("priority: true", {"priority": True}),
         ("selector with an unknown field", {"selector": {"labels": {"a": "b"}}}),
         ("selector: a list", {"selector": [{"a": "b"}]}),
@@ -133,6 +180,9 @@ def _place(choice: Random) -> list[tuple[str, Spec]]:
         ("port too large", {"match": [{}, {"ports": [{"number": 80}, {"number": port}]}]}),
         ("port: a text", {"match": [{"ports": [{"number": "9080"}]}]}),
         ("port without number", {"match": [{"ports": [{}]}]}),
+        ("port: 80.0", {"match": [{"ports": [{"number": 80.0}]}]}),
+        ("port: 80.5", {"match": [{"ports": [{"number": 80.5}]}]}),
+        ("phase: maps in a list", {"phase": [{"a": 1}, {"b": 2}]}),
         ("port by name", {"match": [{"ports": [{"number": 1, "name": "http"}]}]}),
         ("port as a number alone", {"match": [{"ports": [9080]}]}),
         ("port twice", {"match": [{"ports": [{"number": 1}, {"number": 2}, {"number": 1}]}]}),
@@ -141,6 +191,15 @@ def _place(choice: Random) -> list[tuple[str, Spec]]:
         ("match with an unknown field", {"match": [{"mode": "SERVER", "modes": 1}]}),
         ("match: a map", {"match": {"mode": "SERVER"}}),
         ("match: null in it", {"match": [None]}),
+        ("match: null", {"match": None}),
+        ("port: null", {"match": [{"ports": [{"number": None}]}]}),
+        ("ports: null", {"match": [{"ports": None, "mode": None}]}),
+        ("selector: null", {"selector": None}),
+        ("selector: null beside targetRefs", {"selector": None, "targetRefs": []}),
+        ("selector with a value of null", {"selector": {"matchLabels": {"a": None}}}),
+        ("phase: null", {"phase": None}),
+        ("phase: a number", {"phase": 1}),
+        ("mode: a map", {"match": [{"mode": {"a": 1}}]}),
         ("two things wrong", {"phase": "NOPE", "match": [{"ports": [{"number": 0}]}]}),
         ("two things wrong, and an unknown field", {"phase": "NOPE", "nope": 1}),
     ]
@@ -206,7 +265,7 @@ def generate(seed: int) -> tuple[Doubtful, ...]:
     found: list[tuple[str, dict[str, Any]]] = []
     for what, module in _module(choice):
         kind = pick(choice, KINDS)
-        inner = _nulls({"url": URL, **{k: v for k, v in module.items() if v is not None}})
+        inner = _nulls({"url": URL, **module})
         if module.get("url", "") is None:
             del inner["url"]
         spec = {"wasm": inner} if kind == "TrafficExtension" else inner

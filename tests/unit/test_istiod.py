@@ -68,6 +68,11 @@ def test_no_priority_is_after_the_most_negative_one() -> None:
     assert names([plugin("none"), plugin("low", priority=-2147483648 + 1)]) == ["low", "none"]
 
 
+def test_no_priority_is_the_lowest_one() -> None:
+    lowest = plugin("z", priority=-2147483648)
+    assert names([lowest, plugin("a")]) == ["a", "z"]
+
+
 def test_the_workloads_namespace_comes_before_the_root_namespace() -> None:
     assert names(
         [
@@ -101,16 +106,27 @@ def test_match_says_where(match: Any, inbound: bool, applies: bool) -> None:
     assert names([plugin("x", match=match)], inbound=inbound) == (["x"] if applies else [])
 
 
-def test_target_refs_and_network_filters_are_not_for_a_sidecars_http_chain() -> None:
-    assert (
-        names(
-            [
-                plugin("t", targetRefs=[{"kind": "Gateway", "name": "g"}]),
-                plugin("n", type="NETWORK"),
-            ]
-        )
-        == []
+def test_target_refs_are_not_for_a_sidecar() -> None:
+    assert names([plugin("t", targetRefs=[{"kind": "Gateway", "name": "g"}])]) == []
+    assert names([plugin("t", targetRef={"kind": "Service", "name": "productpage"})]) == []
+
+
+def test_network_filters_have_a_chain_of_their_own() -> None:
+    both = [plugin("n", type="NETWORK"), plugin("h", type="HTTP")]
+    assert names(both) == ["h"]
+    (found,) = istiod.for_listener(
+        both, namespace="default", labels=LABELS, inbound=True, port=9080, network=True
     )
+    assert found.name == f"n{istiod.TRANSLATED}"
+    assert istiod.network_filter(found, {})["config_discovery"]["type_urls"] == [
+        istiod.NETWORK_WASM_TYPE,
+        istiod.NETWORK_RBAC_TYPE,
+    ]
+    assert istiod.ecds(found)["typed_config"]["@type"] == istiod.NETWORK_WASM_TYPE
+
+
+def test_a_module_whose_url_cannot_be_read_is_passed_over() -> None:
+    assert names([plugin("x", url="http://a b/c.wasm"), plugin("y")]) == ["y"]
 
 
 def test_a_selector_needs_every_label() -> None:
@@ -119,7 +135,7 @@ def test_a_selector_needs_every_label() -> None:
 
 def test_no_plugin_config_means_no_configuration() -> None:
     config = istiod.ecds(istiod.extension(plugin("x")))["typed_config"]["config"]
-    assert "configuration" not in config
+    assert config["configuration"] == {}
     assert config["failure_policy"] == "FAIL_CLOSED"
 
 
@@ -127,6 +143,33 @@ def test_plugin_config_is_json_text() -> None:
     config = istiod.ecds(istiod.extension(plugin("x", pluginConfig={"b": 1, "a": "ü"})))
     value = config["typed_config"]["config"]["configuration"]["value"]
     assert json.loads(value) == {"a": "ü", "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"),
+        (9007199254740993, "9007199254740992"),
+        (123456789012345678, "123456789012345680"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (1e-6, "0.000001"),
+        (-2.5e-9, "-2.5e-9"),
+        (0.1, "0.1"),
+        (None, "null"),
+        ("<é>&\u2028\b", '"\\u003cé\\u003e\\u0026\\u2028\\b"'),
+    ],
+)
+def test_plugin_config_is_written_as_go_does(value: Any, text: str) -> None:
+    config = istiod.ecds(istiod.extension(plugin("x", pluginConfig={"a": value})))
+    written = config["typed_config"]["config"]["configuration"]["value"]
+    assert written == f'{{"a":{text}}}'
+
+
+def test_a_pull_secret_that_is_not_there_is_an_empty_variable() -> None:
+    config = istiod.ecds(istiod.extension(plugin("x", imagePullSecret="none")))
+    variables = config["typed_config"]["config"]["vm_config"]["environment_variables"]
+    assert variables["key_values"]["ISTIO_META_WASM_IMAGE_PULL_SECRET"] == ""
 
 
 def test_environment_comes_inline_or_from_the_host() -> None:

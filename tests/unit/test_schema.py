@@ -92,29 +92,27 @@ URL = "file:///a.wasm"
         (
             plugin(url="ftp://example.com/a.wasm"),
             "spec.url",
-            'Invalid value: "ftp://example.com/a.wasm": '
-            "url must have schema one of [http, https, file, oci]",
+            'Invalid value: "string": url must have schema one of [http, https, file, oci]',
         ),
         (
             plugin(url=URL, selector={"matchLabels": {"a": "b"}}, targetRefs=[]),
             "spec",
-            "Invalid value: only one of targetRefs or selector can be set",
+            'Invalid value: "object": only one of targetRefs or selector can be set',
         ),
         (
             plugin(url=URL, vmConfig={"env": [{"name": "A", "valueFrom": "HOST", "value": "b"}]}),
             "spec.vmConfig.env[0]",
-            "Invalid value: value may only be set when valueFrom is INLINE",
+            'Invalid value: "object": value may only be set when valueFrom is INLINE',
         ),
         (
             plugin("TrafficExtension", wasm={"url": URL}, lua={"inlineCode": "x"}),
             "spec",
-            'Invalid value: "": "spec" must validate one and only one schema (oneOf). '
-            "Found 2 valid alternatives",
+            'Invalid value: "object": exactly one of wasm or lua must be set',
         ),
         (
             plugin("TrafficExtension", phase="AUTHN"),
             "spec",
-            "Invalid value: exactly one of wasm or lua must be set",
+            'Invalid value: "object": exactly one of wasm or lua must be set',
         ),
         (
             plugin("TrafficExtension", wasm={"url": URL}, phase="UNSPECIFIED_PHASE"),
@@ -134,8 +132,8 @@ URL = "file:///a.wasm"
         ),
         (
             plugin(url=URL, selector={"matchLabels": {"app": "*"}}),
-            "spec.selector.matchLabels.app",
-            'Invalid value: "*": wildcard not allowed in label value match',
+            "spec.selector.matchLabels[app]",
+            'Invalid value: "string": wildcard not allowed in label value match',
         ),
     ],
 )
@@ -178,9 +176,9 @@ def test_annotations_must_be_strings() -> None:
     obj = plugin(url=URL)
     obj["metadata"]["annotations"] = {"a": 1}
     assert (
-        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.annotations "
-        "of type string"
+        "json: cannot unmarshal number into Go struct field ObjectMeta.annotations of type string"
     ) in refusal(obj).what
+    assert refusal(obj).field == "metadata.annotations"
 
 
 @pytest.mark.parametrize(
@@ -201,12 +199,88 @@ def test_a_priority_of_null_is_the_same_as_none() -> None:
     assert schema.validate(plugin(url=URL, priority=None))
 
 
-def test_fields_that_only_a_cluster_carries_out_are_refused_as_such() -> None:
-    refs = [{"kind": "Gateway", "name": "g", "group": "gateway.networking.k8s.io"}]
-    with pytest.raises(NotModelled, match=r"does not model spec\.targetRefs"):
-        schema.validate(plugin(url=URL, targetRefs=refs))
-    with pytest.raises(NotModelled, match=r"does not model spec\.type"):
-        schema.validate(plugin(url=URL, type="NETWORK"))
+def test_wasm_beside_lua_fits_two_schemas() -> None:
+    both = plugin("TrafficExtension", wasm={"url": URL}, lua={"inlineCode": "x"})
+    assert (
+        '<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). '
+        "Found 2 valid alternatives"
+    ) in refusal(both).what
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:5000/a:v1",
+        "data:,a",
+        "http://a/%zz",
+        "FTP://a",
+        "a b/%",
+        "s3://a\x7f",
+    ],
+)
+def test_what_is_no_url_and_no_image_is_refused(url: str) -> None:
+    assert refusal(plugin(url=url)).field == "spec.url"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"targetRefs": [{"kind": "Service", "name": "a"}]},
+        {"targetRef": {"kind": "Gateway", "name": "g", "group": "gateway.networking.k8s.io"}},
+        {"type": "NETWORK"},
+        {"pluginConfig": None},
+        {"selector": None, "targetRefs": []},
+        {"priority": 3.0},
+    ],
+)
+def test_what_a_cluster_takes_is_taken(spec: dict[str, Any]) -> None:
+    assert schema.validate(plugin(url=URL, **spec))
+
+
+def test_null_is_absent_but_for_a_priority_and_in_a_configuration() -> None:
+    found = schema.validate(plugin(url=URL, phase=None, priority=None, pluginConfig={"a": None}))
+    assert found["spec"] == {"url": URL, "priority": None, "pluginConfig": {"a": None}}
+    assert "spec.url: Required value" in refusal(plugin(url=None)).what
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "sentence"),
+    [
+        (
+            {"priority": 2**31},
+            "spec.priority",
+            "error decoding configuration: json: cannot unmarshal number 2147483648 into Go value "
+            "of type int32",
+        ),
+        (
+            {"pluginName": "é" * 200},
+            "spec.pluginName",
+            "configuration is invalid: pluginName field must be less than 255 characters long",
+        ),
+        (
+            {"targetRefs": [{"group": "apps", "kind": "Deployment", "name": "a"}]},
+            "spec.targetRefs[0].kind",
+            "configuration is invalid: targetRef must be to one of [core/v1/Service "
+            "networking.istio.io/v1/ServiceEntry gateway.networking.k8s.io/v1/Gateway "
+            "gateway.networking.k8s.io/v1/GatewayClass] but was apps/Deployment",
+        ),
+    ],
+)
+def test_what_istios_webhook_refuses_is_refused(
+    spec: dict[str, Any], field: str, sentence: str
+) -> None:
+    error = refusal(plugin(url=URL, **spec))
+    assert error.field == field
+    assert error.what == (
+        'Error from server (BadRequest): error when creating "STDIN": admission webhook '
+        f'"validation.istio.io" denied the request: {sentence}'
+    )
+
+
+def test_a_map_where_none_should_be_is_a_matter_of_unknown_fields() -> None:
+    error = refusal(plugin(url=URL, match={"mode": "SERVER"}, phase=[{"a": 1}]))
+    assert error.field == "spec.match.mode"
+    assert 'unknown field "spec.match.mode", unknown field "spec.phase[0].a"' in error.what
 
 
 def test_an_old_version_of_a_kind_is_no_match() -> None:

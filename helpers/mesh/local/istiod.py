@@ -9,12 +9,11 @@ delivered on this computer is another module's part (`agent.py`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from helpers.mesh.local import go_json
+from helpers.mesh.local import go_json, go_url
 from helpers.mesh.local.kinds import ROOT_NAMESPACE
 
 #: istiod translates a WasmPlugin to a TrafficExtension of this name since Istio 1.30.
@@ -147,12 +146,21 @@ def all_for_workload(
     objects: Iterable[Mapping[str, Any]], *, namespace: str, labels: Mapping[str, str]
 ) -> list[Extension]:
     """The extensions of a workload on whatever listener: its namespace's, then the root's."""
-    found = [extension(obj) for obj in objects]
+    found = [each for obj in objects if _readable(each := extension(obj))]
     found.sort(key=lambda e: (e.created, e.name, e.namespace))
     chosen: list[Extension] = []
     for place in dict.fromkeys((namespace, ROOT_NAMESPACE)):
         chosen += [e for e in found if e.namespace == place and _selects(e, labels)]
     return chosen
+
+
+def _readable(ext: Extension) -> bool:
+    """Whether istiod can read the module's url; it passes over the plugin otherwise."""
+    try:
+        go_url.scheme((ext.wasm or {}).get("url", ""))
+    except ValueError:
+        return False
+    return True
 
 
 def _rank(ext: Extension) -> int:
@@ -260,10 +268,10 @@ def _vm_config(wasm: Mapping[str, Any], resource_version: str) -> dict[str, Any]
 
 
 def _code(url: str, sha256: str) -> dict[str, Any]:
-    found = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", url)
-    if found and found[1].lower() == "file":
+    scheme = go_url.scheme(url)
+    if scheme == "file":
         return {"local": {"filename": url.removeprefix("file://")}}
-    full = found[1].lower() + url[found.end(1) :] if found else f"oci://{url}"
+    full = scheme + url[len(scheme) :] if scheme else f"oci://{url}"
     remote: dict[str, Any] = {"http_uri": {"uri": full, "timeout": "30s", "cluster": "_"}}
     if sha256:
         remote["sha256"] = sha256

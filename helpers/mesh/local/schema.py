@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from helpers import manifests
 from helpers.errors import BadManifest, NotModelled
-from helpers.mesh.local import kinds, schema_apps, schema_core, schema_istio
+from helpers.mesh.local import kinds, schema_apps, schema_core, schema_istio, schema_webhook
 from helpers.mesh.local.kinds import Kind
 from helpers.mesh.local.schema_errors import FieldError, Findings, Model, check, invalid
 
@@ -53,6 +53,8 @@ def validate(
     which = kinds.of_manifest(plain["apiVersion"], plain["kind"], plain["metadata"]["name"])
     custom = which in kinds.CUSTOM
     new = copy.deepcopy(plain) if custom else _without_nulls(plain)
+    if custom and isinstance(new.get("spec"), Mapping):
+        new["spec"] = schema_istio.without_nulls(new["spec"])
     found = check(_MODELS[which], new, custom=custom)
     if found.unknown or found.undecodable:
         raise _undecodable(which, found, verb, source)
@@ -63,6 +65,8 @@ def validate(
         errors = _immutable(old, new)
     if errors:
         raise _invalid(which, new["metadata"]["name"], errors)
+    if custom and (refused := schema_webhook.refuse(new)):
+        raise _denied(*refused, verb, source)
     for path, why in _beyond(which, new):
         raise _not_modelled(path, why)
     new.pop("status", None)
@@ -77,7 +81,7 @@ def _errors(which: Kind, obj: Mapping[str, Any], found: list[FieldError]) -> lis
     # A custom resource's type errors come together with those of its metadata.
     errors = [] if found else schema_core.metadata(which.kind, obj["metadata"])
     if which in kinds.CUSTOM:
-        return errors + schema_istio.rules(obj, found)
+        return schema_istio.rules(obj, [*errors, *found])
     rules = _RULES.get(which)
     return errors + (rules(obj) if rules else [])
 
@@ -135,7 +139,9 @@ def _without_nulls(value: Any) -> Any:
 def _undecodable(which: Kind, found: Findings, verb: Verb, source: str) -> BadManifest:
     if found.undecodable:
         why = found.undecodable[0]
-        field = why.partition(" Go struct field ")[2].split(" ")[0].partition(".")[2]
+        struct, _, field = why.partition(" Go struct field ")[2].split(" ")[0].partition(".")
+        if struct == "ObjectMeta" and not field.startswith("metadata."):
+            field = f"metadata.{field}"
     else:
         why = "strict decoding error: " + ", ".join(f'unknown field "{p}"' for p in found.unknown)
         field = found.unknown[0]
@@ -154,17 +160,29 @@ def _invalid(which: Kind, name: str, errors: list[FieldError]) -> BadManifest:
     # kubectl shows one complaint on the same line and several as a list.
     unique = list(dict.fromkeys(str(error) for error in errors))
     body = unique[0] if len(unique) == 1 else "".join(f"\n* {each}" for each in unique)
-    if any(error.path == "[]" for error in errors):
+    path = next((error.path for error in errors if error.path != "<nil>"), "spec")
+    if path == "[]":
         cause, fix = (
             "its values are larger than one object in etcd may be",
             ("build with the tuned profile, or serve the module over http and use that url"),
         )
     else:
-        cause, fix = "the object does not keep to its schema", f"mend {errors[0].path}"
+        cause, fix = "the object does not keep to its schema", f"mend {path}"
     failure = BadManifest(
         f'The {which.kind} "{name}" is invalid: {body}', cause=cause, fix=f"{fix}, apply again"
     )
-    failure.field = errors[0].path
+    failure.field = path
+    return failure
+
+
+def _denied(field: str, why: str, verb: Verb, source: str) -> BadManifest:
+    failure = BadManifest(
+        f'Error from server (BadRequest): error when {verb} "{source}": admission webhook '
+        f'"{schema_webhook.NAME}" denied the request: {why}',
+        cause="Istio's webhook refuses the object",
+        fix=f"mend {field}, apply again",
+    )
+    failure.field = field
     return failure
 
 

@@ -119,7 +119,7 @@ class Service(Model):
 def bad_label(name: str) -> str:
     """Why `name` is no RFC 1123 label; empty if it is one."""
     if len(name) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     if re.fullmatch(_LABEL, name):
         return ""
     return (
@@ -131,7 +131,7 @@ def bad_label(name: str) -> str:
 
 def _bad_label_1035(name: str) -> str:
     if len(name) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     if re.fullmatch(_LABEL_1035, name):
         return ""
     return (
@@ -154,9 +154,8 @@ def metadata(kind: str, meta: Mapping[str, Any], path: str = "metadata") -> list
             found.append(invalid(f"{path}.annotations", key, why))
     size = sum(len(k.encode()) + len(v.encode()) for k, v in meta.get("annotations", {}).items())
     if size > 262144:
-        found.append(
-            FieldError(f"{path}.annotations", "Too long: may not be more than 262144 bytes")
-        )
+        detail = "Too long: may not be more than 262144 bytes"
+        found.append(FieldError(f"{path}.annotations", detail, blocking=True))
     return found
 
 
@@ -167,7 +166,7 @@ def labels(values: Mapping[str, str], path: str) -> list[FieldError]:
         if why := _bad_key(key):
             found.append(invalid(path, key, why))
         if len(value) > 63:
-            found.append(invalid(path, value, "must be no more than 63 bytes"))
+            found.append(invalid(path, value, "must be no more than 63 characters"))
         elif not re.fullmatch(_LABEL_VALUE, value):
             why = (
                 "a valid label must be an empty string or consist of alphanumeric characters, "
@@ -186,7 +185,7 @@ def _bad_key(key: str) -> str:
     if not name:
         return "name part must be non-empty"
     if len(name) > 63:
-        return "name part must be no more than 63 bytes"
+        return "name part must be no more than 63 characters"
     if re.fullmatch(_QUALIFIED, name):
         return ""
     return (

@@ -110,22 +110,46 @@ def _sort(
     for error in errors:
         loc = _real(obj, error["loc"])
         path = dotted(loc)
-        if error["type"] == "extra_forbidden":
+        if custom and loc[0] == "spec" and (inner := _misplaced(path, error)):
+            found.unknown += inner
+        elif error["type"] == "extra_forbidden":
             parent = _model_at(model, loc[:-1])
             real = str(loc[-1]) in parent.unmodelled
             (found.unmodelled if real else found.unknown).append(path)
         elif error["type"] in _TYPES and not (custom and loc[0] == "spec"):
             # Metadata is decoded into a Go struct even for a custom resource.
             parent = _model_at(model, loc[:-1])
-            inside = loc if loc[-1] in parent.model_fields else loc[:-1]
-            plain = ".".join(str(part) for part in inside if isinstance(part, str))
+            where = loc if loc[-1] in parent.model_fields else loc[:-1]
+            plain = ".".join(str(part) for part in where if isinstance(part, str))
+            if custom:  # … and by itself
+                plain = plain.removeprefix("metadata.")
+            kind = _GO_TYPES[_TYPES[error["type"]]]
+            if where is loc and str(loc[-1]) in ("labels", "annotations"):
+                kind = "map[string]string"
             found.undecodable.append(
                 f"json: cannot unmarshal {_go_value(error['input'])} into Go struct field "
-                f"{parent.__name__}.{plain} of type {_GO_TYPES[_TYPES[error['type']]]}"
+                f"{parent.__name__}.{plain} of type {kind}"
             )
         else:
-            found.errors.append(_complaint(path, error))
+            found.errors += _complaints(path, error)
+    found.unknown.sort()
     return found
+
+
+def _misplaced(path: str, error: ErrorDetails) -> list[str]:
+    """Fields of maps where no map should be.
+
+    The API server calls them unknown before it looks at types.
+    """
+    if error["type"] != "literal_error" and error["type"] not in _TYPES:
+        return []
+    wanted, value = _TYPES.get(error["type"], "string"), error["input"]
+    if wanted != "object" and isinstance(value, Mapping):
+        return [f"{path}.{key}" for key in value]
+    if wanted != "array" and isinstance(value, list):
+        maps = [(i, each) for i, each in enumerate(value) if isinstance(each, Mapping)]
+        return [f"{path}[{i}].{key}" for i, each in maps for key in each]
+    return []
 
 
 def _real(obj: Any, loc: Loc) -> list[int | str]:
@@ -200,6 +224,19 @@ def _go_value(value: Any) -> str:
     return {"boolean": "bool", "integer": "number"}.get(_json_type(value), _json_type(value))
 
 
+def _complaints(path: str, error: ErrorDetails) -> list[FieldError]:
+    found = [_complaint(path, error)]
+    if error["type"] == "literal_error" and not isinstance(error["input"], str):
+        found.insert(0, _mistyped(path, error["input"], "string"))
+    return found
+
+
+def _mistyped(path: str, value: Any, wanted: str) -> FieldError:
+    got = show(_json_type(value))
+    why = f"{path} in body must be of type {wanted}: {got}"
+    return FieldError(path, f"Invalid value: {got}: {why}", blocking=True)
+
+
 def _complaint(path: str, error: ErrorDetails) -> FieldError:
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
@@ -210,9 +247,9 @@ def _complaint(path: str, error: ErrorDetails) -> FieldError:
             path, f"Unsupported value: {show(value)}: supported values: {allowed}", blocking=True
         )
     if kind in _TYPES:
-        got = show(_json_type(value))
-        why = f"{path} in body must be of type {_TYPES[kind]}: {got}"
-        return FieldError(path, f"Invalid value: {got}: {why}", blocking=True)
+        return _mistyped(path, value, _TYPES[kind])
+    if kind == "beyond_int64":  # Go reads it as a float then
+        return _mistyped(path, float(value), "integer")
     if kind == "greater_than_equal":
         why = f"{path} in body should be greater than or equal to {ctx['ge']}"
         return invalid(path, value, why)

@@ -7,13 +7,13 @@ istio/api, as of 2026-07.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
+from helpers.mesh.local import go_url
 from helpers.mesh.local.schema_core import ObjectMeta
 from helpers.mesh.local.schema_errors import FieldError, Model, duplicate, invalid
 
@@ -23,7 +23,22 @@ _UNCHECKED = (
     "correct the existing errors to complete validation"
 )
 
-Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+_NAME = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+
+def _whole(value: Any) -> Any:
+    # JSON's 3.0 is a whole number to the API server.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _int64(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise PydanticCustomError("beyond_int64", "no int64")
+    return value
+
+
+# What does not go into an int32 is for Istio's webhook to refuse: the API server takes an int64.
+Int64 = Annotated[int, BeforeValidator(_whole), AfterValidator(_int64)]
 LabelValue = Annotated[str, Field(max_length=63)]
 
 
@@ -32,7 +47,7 @@ class WorkloadSelector(Model):
 
 
 class PortSelector(Model):
-    number: Annotated[int, Field(ge=1, le=65535)]
+    number: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
 
 
 class TrafficSelector(Model):
@@ -51,8 +66,10 @@ class VmConfig(Model):
 
 
 class TargetRef(Model):
-    group: Annotated[str, Field(max_length=253)] = ""
-    kind: Annotated[str, Field(min_length=1, max_length=63)]
+    group: Annotated[str, Field(max_length=253, pattern=rf"^$|^{_NAME}(\.{_NAME})*$")] = ""
+    kind: Annotated[
+        str, Field(min_length=1, max_length=63, pattern="^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
+    ]
     name: Annotated[str, Field(min_length=1, max_length=253)]
     namespace: str = ""
 
@@ -79,7 +96,7 @@ class WasmPluginSpec(WasmConfig):
     targetRef: TargetRef | None = None
     targetRefs: Annotated[list[TargetRef], Field(max_length=16)] = []
     phase: Literal["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"] = "UNSPECIFIED_PHASE"
-    priority: Int32 | None = None
+    priority: Int64 | None = None
     match: list[TrafficSelector] = []
 
 
@@ -87,7 +104,7 @@ class TrafficExtensionSpec(Model):
     selector: WorkloadSelector = WorkloadSelector()
     targetRefs: Annotated[list[TargetRef], Field(max_length=16)] = []
     phase: Literal["UNSPECIFIED", "AUTHN", "AUTHZ", "STATS"] = "UNSPECIFIED"
-    priority: Int32 | None = None
+    priority: Int64 | None = None
     match: list[TrafficSelector] = []
     wasm: WasmConfig | None = None
     lua: LuaConfig | None = None
@@ -113,17 +130,18 @@ def rules(obj: Mapping[str, Any], found: list[FieldError]) -> list[FieldError]:
     """The complaints in `found`, and those of the validation rules of the two kinds."""
     spec = obj.get("spec")
     if not isinstance(spec, Mapping):
-        return found
+        return [*found, invalid("<nil>", None, _UNCHECKED)]
     if obj["kind"] == "TrafficExtension" and "wasm" in spec and "lua" in spec:
         why = '"spec" must validate one and only one schema (oneOf). Found 2 valid alternatives'
-        found = [*found, invalid("spec", "", why)]
-    found = [*found, *_duplicates(spec)]
+        # The server leaves the path out.
+        found = [*found, invalid("<nil>", "", why)]
+    found = [*found, *_lists(spec)]
     if any(error.blocking for error in found):
         return [*found, invalid("<nil>", None, _UNCHECKED)]
     return [*found, *_of_spec(obj["kind"], spec), *_of_parts(obj["kind"], spec)]
 
 
-def _duplicates(spec: Mapping[str, Any]) -> list[FieldError]:
+def _lists(spec: Mapping[str, Any]) -> list[FieldError]:
     """Lists that Istio declares as maps: ports by number, env by name."""
     wasm, at = (spec["wasm"], "spec.wasm") if "wasm" in spec else (spec, "spec")
     vm = wasm.get("vmConfig") if isinstance(wasm, Mapping) else None
@@ -138,16 +156,22 @@ def _duplicates(spec: Mapping[str, Any]) -> list[FieldError]:
     for path, key, items in lists:
         seen: list[Any] = []
         for i, item in enumerate(items if isinstance(items, list) else []):
-            value = item.get(key) if isinstance(item, Mapping) else None
+            if item is None:
+                continue
+            if not isinstance(item, Mapping):
+                why = "must be an object for an array of list-type map"
+                found.append(invalid(f"{path}[{i}]", item, why))
+                continue
+            value = item.get(key)
             if value is not None and value in seen:
                 found.append(duplicate(f"{path}[{i}]", {key: value}))
             seen.append(value)
     return found
 
 
-def _broken(path: str, why: str) -> FieldError:
-    # The API server leaves the value out when the rule stands on a map.
-    return FieldError(path, f"Invalid value: {why}")
+def _broken(path: str, why: str, kind: str = "object") -> FieldError:
+    # A rule's complaint shows the type of the value in place of the value.
+    return invalid(path, kind, why)
 
 
 def _of_spec(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
@@ -170,17 +194,20 @@ def _of_parts(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
     for key, value in labels.items():
         if "*" in value:
             why = "wildcard not allowed in label value match"
-            found.append(invalid(f"{at}.{key}", value, why))
-    for i, ref in enumerate(spec.get("targetRefs", [])):
+            found.append(_broken(f"{at}[{key}]", why, "string"))
+    refs = {f"spec.targetRefs[{i}]": ref for i, ref in enumerate(spec.get("targetRefs", []))}
+    if "targetRef" in spec:
+        refs["spec.targetRef"] = spec["targetRef"]
+    for path, ref in refs.items():
         if ref.get("namespace"):
             why = "cross namespace referencing is not currently supported"
-            found.append(invalid(f"spec.targetRefs[{i}].namespace", ref["namespace"], why))
+            found.append(_broken(f"{path}.namespace", why, "string"))
     wasm, path = (spec, "spec") if kind == "WasmPlugin" else (spec.get("wasm"), "spec.wasm")
     if wasm is None:
         return found
-    if not _good_url(wasm["url"]):
+    if not good_url(wasm["url"]):
         why = "url must have schema one of [http, https, file, oci]"
-        found.append(invalid(f"{path}.url", wasm["url"], why))
+        found.append(_broken(f"{path}.url", why, "string"))
     for i, env in enumerate(wasm.get("vmConfig", {}).get("env", [])):
         if env.get("valueFrom") == "HOST" and "value" in env:
             why = "value may only be set when valueFrom is INLINE"
@@ -188,12 +215,29 @@ def _of_parts(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
     return found
 
 
-def _good_url(url: str) -> bool:
-    # CEL's isURL wants a scheme or a path from the root; anything else is tried as an image.
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url) or url.startswith("/"):
-        return urlsplit(url).scheme in _SCHEMES
+def good_url(url: str) -> bool:
+    """Whether the API server's rule for a module's url is kept."""
     try:
-        return bool(urlsplit("http://" + url).netloc) and " " not in url
+        return go_url.scheme(url, request=True) in _SCHEMES and go_url.scheme(url) in _SCHEMES
+    except ValueError:
+        pass  # no URL by itself: an image, perhaps
+    try:
+        go_url.scheme(f"http://{url}", request=True)
+        go_url.scheme(f"http://{url}")
     except ValueError:
         return False
+    return True
 
+
+def without_nulls(spec: Any) -> Any:
+    """The spec as the API server keeps it: null means absent, where a field may not be null.
+
+    That is everywhere but for `priority`, which may, and what is in `pluginConfig`.
+    """
+    if isinstance(spec, Mapping):
+        return {
+            key: value if key == "pluginConfig" else without_nulls(value)
+            for key, value in spec.items()
+            if value is not None or key == "priority"
+        }
+    return [without_nulls(each) for each in spec] if isinstance(spec, list) else spec
