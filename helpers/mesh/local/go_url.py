@@ -29,9 +29,11 @@ def scheme(text: str, *, request: bool = False) -> str:
         raise ValueError("empty url")
     if text.startswith(":"):
         raise ValueError("missing protocol scheme")
-    whole = text if request else text.partition("#")[0]
-    found = _SCHEME.match(whole)
-    name, rest = (found[1].lower(), whole[found.end() :]) if found else ("", whole)
+    whole, _, fragment = (text, "", "") if request else text.partition("#")
+    if found := _ESCAPE.search(fragment):
+        raise ValueError(f'invalid URL escape "{fragment[found.start() :][:3]}"')
+    named = _SCHEME.match(whole)
+    name, rest = (named[1].lower(), whole[named.end() :]) if named else ("", whole)
     rest = rest.partition("?")[0]
     if not rest.startswith("/"):
         if name:

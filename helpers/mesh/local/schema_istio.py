@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from helpers.mesh.local import go_url
 from helpers.mesh.local.schema_core import ObjectMeta
-from helpers.mesh.local.schema_errors import FieldError, Model, duplicate, invalid
+from helpers.mesh.local.schema_errors import FieldError, Model, duplicate, invalid, show
 
 _SCHEMES = ("", "http", "https", "file", "oci")
 _UNCHECKED = (
@@ -205,8 +205,7 @@ def _of_parts(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
     wasm, path = (spec, "spec") if kind == "WasmPlugin" else (spec.get("wasm"), "spec.wasm")
     if wasm is None:
         return found
-    if not good_url(wasm["url"]):
-        why = "url must have schema one of [http, https, file, oci]"
+    if why := bad_url(wasm["url"]):
         found.append(_broken(f"{path}.url", why, "string"))
     for i, env in enumerate(wasm.get("vmConfig", {}).get("env", [])):
         if env.get("valueFrom") == "HOST" and "value" in env:
@@ -215,18 +214,23 @@ def _of_parts(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
     return found
 
 
-def good_url(url: str) -> bool:
-    """Whether the API server's rule for a module's url is kept."""
-    try:
-        return go_url.scheme(url, request=True) in _SCHEMES and go_url.scheme(url) in _SCHEMES
-    except ValueError:
-        pass  # no URL by itself: an image, perhaps
-    try:
-        go_url.scheme(f"http://{url}", request=True)
-        go_url.scheme(f"http://{url}")
-    except ValueError:
-        return False
-    return True
+_URL = "url must have schema one of [http, https, file, oci]"
+
+
+def bad_url(url: str) -> str:
+    """What the API server's rule says about a module's url; empty when it is kept."""
+    for text, schemes in ((url, _SCHEMES), (f"http://{url}", ("http",))):
+        try:
+            go_url.scheme(text, request=True)
+        except ValueError:
+            continue  # no URL by itself: an image, perhaps
+        try:
+            return "" if go_url.scheme(text) in schemes else _URL
+        except ValueError as error:
+            # Its fragment is wrong, which the server finds too late for an answer of its own.
+            why = f"parse {show(text)}: {error}"
+            return f"URL parse error during conversion from string: {why} evaluating rule: {_URL}"
+    return _URL
 
 
 def without_nulls(spec: Any) -> Any:
