@@ -65,7 +65,17 @@ class Pod:
     @property
     def labels(self) -> dict[str, str]:
         found: dict[str, str] = dict(self.template.get("metadata", {}).get("labels") or {})
-        return {**found, "pod-template-hash": self.hash}
+        return {**self._injected(found), **found, "pod-template-hash": self.hash}
+
+    def _injected(self, own: Mapping[str, str]) -> dict[str, str]:
+        """What the sidecar injector puts beside the template's labels; plugins may select it."""
+        if not self.sidecar:
+            return {}
+        return {
+            "security.istio.io/tlsMode": "istio",
+            "service.istio.io/canonical-name": own.get("app", self.deployment),
+            "service.istio.io/canonical-revision": own.get("version", "latest"),
+        }
 
     @property
     def annotations(self) -> dict[str, str]:
