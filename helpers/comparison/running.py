@@ -165,21 +165,26 @@ def _wait(mesh: Mesh, tried: PluginSet) -> None:
 
 def answers(
     mesh: Mesh,
+    places: Places,
     objects: Iterable[Doubtful],
     tell: Callable[[int], None] = lambda number: None,
 ) -> dict[int, Answer]:
-    """What the mesh says about each object, by number. What it takes is taken away again."""
+    """What the mesh says about each object, by number. What it takes is taken away again.
+
+    They are tried where no sidecar is.
+    """
     found: dict[int, Answer] = {}
+    where = places.elsewhere
     for each in objects:
-        manifest = {**each.manifest}
+        kind, name = each.manifest["kind"], each.manifest["metadata"]["name"]
         try:
-            mesh.apply(manifest)
+            mesh.apply({**each.manifest}, namespace=where)
         except BadManifest as error:
             found[each.number] = Answer("refused", error.field, error.what)
         except NotModelled as error:
             found[each.number] = Answer("not modelled", "", error.what)
         else:
             found[each.number] = Answer("taken")
-            mesh.delete(manifest["kind"], manifest["metadata"]["name"], missing_ok=True)
+            mesh.delete(kind, name, namespace=where, missing_ok=True)
         tell(each.number)
     return found

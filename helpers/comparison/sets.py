@@ -74,7 +74,7 @@ def _namespaces(choice: Random, name: str) -> list[Item]:
             where = {**values.phase(choice, kind), **values.priority(choice)}
             if chance(choice, 75):
                 found.append(values.wasm(kind, name, place=place, where=where))
-    found.append(values.lua(choice, f"{name}-lua", place="root"))
+    found.append(values.for_everyone(f"{name}-lua"))
     return found
 
 
@@ -176,12 +176,13 @@ def _absent(choice: Random, name: str) -> list[Item]:
 def _many(choice: Random, name: str) -> list[Item]:
     found = []
     for at in range(8 + choice.randrange(4)):
-        kind = pick(choice, KINDS)
+        script = chance(choice, 20)
+        kind: Kind = "TrafficExtension" if script else pick(choice, KINDS)
         where = {**values.phase(choice, kind), **values.priority(choice), **values.match(choice)}
         if chance(choice, 30):
             where["selector"] = pick(choice, values.SELECTORS)
         place: Place = pick(choice, ("own", "own", "own", "own", "root", "elsewhere"))
-        if chance(choice, 20):
+        if script:
             found.append(values.lua(choice, f"{name}-{at:02}", place=place, where=where))
             continue
         module = {**values.config(choice), **values.env(choice)}

@@ -171,7 +171,15 @@ def wasm(
 def lua(
     choice: Random, name: str, *, place: Place = "own", where: dict[str, Any] | None = None
 ) -> Item:
-    """A TrafficExtension with a script; harmless in the root namespace, where it is for all."""
-    code = SCRIPTS[0] if place == "root" else pick(choice, SCRIPTS)
-    spec = {**(where or {}), "lua": {"inlineCode": code}}
-    return Item("TrafficExtension", name, place, spec)
+    """A TrafficExtension with a script."""
+    outer = dict(where or {})
+    if place == "root":
+        outer["selector"] = {"matchLabels": {LABEL: OWN}}
+    return Item(
+        "TrafficExtension", name, place, {**outer, "lua": {"inlineCode": pick(choice, SCRIPTS)}}
+    )
+
+
+def for_everyone(name: str) -> Item:
+    """What is for every sidecar of the mesh, and so must do nothing."""
+    return Item("TrafficExtension", name, "root", {"lua": {"inlineCode": SCRIPTS[0]}})

@@ -66,8 +66,8 @@ class ObjectVerbs(PodVerbs):
         found = manifests.load(manifest)
         source = paths.shown(manifest) if isinstance(manifest, Path) else "STDIN"
         for document in found:
-            self._check_runnable(document)
             schema.validate(self._place(document, where), source=source)
+            self._check_runnable(document)
         lines: list[str] = []
         with self._at_work():
             for document in found:
