@@ -9,6 +9,7 @@ from helpers.errors import NotFound
 from helpers.mesh.cluster import podfacts
 from helpers.mesh.cluster.connection import Connection
 from helpers.mesh.cluster.errors import About
+from helpers.mesh.cluster.resources import Resources
 from helpers.mesh.cluster.settings import ClusterSettings
 from helpers.show import Result
 
@@ -35,6 +36,7 @@ class Core:
         self.settings = settings or ClusterSettings.read(**overrides)
         self.connection = Connection(self.settings)
         self.namespace = self.connection.namespace
+        self._resources = Resources(self.connection)
         self._closers: list[Callable[[], Any]] = []
 
     def _where(self, namespace: str | None) -> str:
