@@ -27,14 +27,12 @@ from helpers.steps_deploy import (
     PLUGIN,
     URL,
     USER_AGENT,
-    Deployed,
     apply_wasmplugin,
     build_plugin,
     check_crd,
     create_configmap,
     curl,
     curl_until,
-    deploy,
     deploy_bookinfo,
     patch_deployment,
     user_agent_lines,
@@ -42,6 +40,7 @@ from helpers.steps_deploy import (
     wait_for_log,
 )
 from helpers.steps_envoy import http_filters, trace_request
+from helpers.steps_loop import Deployed, How, deploy
 from helpers.steps_start import start_from
 
 __all__ = [
@@ -58,6 +57,7 @@ __all__ = [
     "CrateMade",
     "Deployed",
     "FileWritten",
+    "How",
     "ModuleInfo",
     "apply_wasmplugin",
     "build_plugin",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers import cargo, manifests, module, paths
+from helpers import cargo, manifests, paths
 from helpers.errors import BadInput, NotReady
 from helpers.mesh.base import CurlResult, EventList, LogText, Mesh
 from helpers.show import Result, TableResult, table_text
@@ -21,9 +20,6 @@ DEPLOYMENT = "productpage-v1"
 URL = "http://productpage:9080/productpage"
 USER_AGENT = "MyTestClient"
 APPS = ("details-v1", "ratings-v1", "reviews-v1", DEPLOYMENT)
-
-#: What deploy() changes so that Envoy loads the new file: any change of the object does.
-_SHA_ANNOTATION = "workbook/module-sha256"
 
 
 def build_plugin(name: str, *, profile: str = "release") -> Path:
@@ -198,40 +194,3 @@ def wait_for_event(
                 detail="\n".join(found.text.splitlines()[-6:]),
             )
         time.sleep(0.1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployed(Result):
-    """What deploy() did; `delivered` and `seconds` are seconds since its start."""
-
-    sha256: str = ""
-    delivered: float = 0.0
-
-
-def deploy(mesh: Mesh, wasm: Path) -> Deployed:
-    """Bring a new module to a pod that has the plugin already: the inner loop.
-
-    Replaces the ConfigMap's content, waits until the file in the sidecar is the new one, and
-    changes an annotation of the WasmPlugin, which makes Envoy load the file. No rollout.
-
-    Raises:
-        BadModule: it is no Wasm module: nothing is changed.
-        NotFound: there is no WasmPlugin yet: use `start_from(mesh, "deployed")`.
-    """
-    begun = time.monotonic()
-    digest = module.inspect(wasm).sha256
-    mesh.get("wasmplugin", PLUGIN)
-    first = create_configmap(mesh, wasm)
-    mesh.sync_volumes()
-    delivered = time.monotonic() - begun
-    second = mesh.patch(
-        "wasmplugin", PLUGIN, {"metadata": {"annotations": {_SHA_ANNOTATION: digest}}}
-    )
-    return Deployed(
-        command=f"{first.command}\n{second.command}",
-        text=f"{first.text}\n{second.text}",
-        mesh=mesh.kind,
-        sha256=digest,
-        delivered=delivered,
-        seconds=time.monotonic() - begun,
-    )

@@ -19,6 +19,7 @@ from helpers.steps_deploy import (
     deploy_bookinfo,
     patch_deployment,
 )
+from helpers.steps_loop import configmaps
 
 
 def start_from(mesh: Mesh, point: str, *, wasm: Path | None = None) -> Result:
@@ -59,11 +60,11 @@ def _bookinfo(mesh: Mesh) -> list[str]:
             name = obj["metadata"]["name"]
             mesh.delete(kind, name, missing_ok=True)
             gone.append(f"{kind}/{name}")
-    for namespace in ("default", "istio-system"):
+    held = [(None, name) for name in configmaps(mesh)] + [("istio-system", CONFIGMAP)]
+    for namespace, name in held:
         # kubectl delete --ignore-not-found prints a line only for what was there.
-        if mesh.delete("configmap", CONFIGMAP, namespace=namespace, missing_ok=True).text:
-            where = "" if namespace == "default" else f" in {namespace}"
-            gone.append(f"configmap/{CONFIGMAP}{where}")
+        if mesh.delete("configmap", name, namespace=namespace, missing_ok=True).text:
+            gone.append(f"configmap/{name}{f' in {namespace}' if namespace else ''}")
     # A patch outlives an apply of the manifest without it, so the Deployment starts anew.
     if not _pristine(mesh) and mesh.delete("deployment", DEPLOYMENT, missing_ok=True).text:
         gone.append(f"the changed deployment/{DEPLOYMENT}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,20 +104,34 @@ def bench(
         cargo.build(crate, sink=None)
         first = cargo.build(crate, incremental=True, sink=None).module
         local, remote = open_mesh("local"), ClusterMesh(namespace=NAMESPACE)
-        try:
+        with _cleaned(remote, say):
             say(f"Bookinfo on this computer, and in namespace {NAMESPACE} of the cluster")
             for mesh in (local, remote):
                 steps.start_from(mesh, "deployed", wasm=first)
             ways = ways_of(local, remote, kubectl=kubectl_of(remote), kubelet=kubelet_rounds)
             turns = take_turns(ways, crate, source, rounds, say)
             memory = cluster_memory.by_program()
-            about = (f"{remote.connection.context}: {remote.describe().text.splitlines()[0]}",)
-        finally:
-            say("removing what it made in the cluster")
-            for line in remote.clean().text.splitlines():
-                say(line)
-            remote.close()
+            about = remote.describe().text.splitlines()[:1]
     return summary(turns, memory=memory, notes=about)
+
+
+@contextlib.contextmanager
+def _cleaned(mesh: ClusterMesh, say: Callable[[str], None]) -> Iterator[None]:
+    """At the end, also when it was cancelled, what was made in the cluster is removed."""
+    again = f"./workbook clean --mesh cluster --namespace {NAMESPACE}"
+    try:
+        yield
+    except BaseException:
+        try:
+            mesh.clean()
+        except WorkbookError as error:
+            say(f"what it made in the cluster is still there ({again} removes it): {error.what}")
+        raise
+    else:
+        say("removing what it made in the cluster")
+        mesh.clean()
+    finally:
+        mesh.close()
 
 
 def kubectl_of(mesh: ClusterMesh) -> Kubectl | None:

@@ -1,4 +1,4 @@
-"""What the bare cluster's programs hold in memory, and how long it took to bring them up."""
+"""What the programs of the bare cluster hold in memory."""
 
 from __future__ import annotations
 

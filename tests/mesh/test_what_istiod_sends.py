@@ -220,3 +220,46 @@ def test_clusters_and_listeners_are_named_as_in_a_cluster(mesh: LocalMesh) -> No
         "virtualInbound": "Cluster: inbound|9080||",
         "0.0.0.0_9080": "Route: 9080",
     }
+
+
+def test_a_network_filter_is_before_the_connection_manager(mounted: LocalMesh) -> None:
+    mounted.apply(plugin("low", type="NETWORK", match=[{"mode": "SERVER"}]))
+    (listener,) = [
+        each
+        for each in mounted.proxy_config("listener").extra["json"]
+        if each["name"] == "virtualInbound"
+    ]
+    (chain,) = listener["filter_chains"]
+    assert [part["name"] for part in chain["filters"]] == [
+        "extensions.istio.io/trafficextension/default.low~istio-translated-wasmplugin",
+        "envoy.filters.network.http_connection_manager",
+    ]
+    (resource,) = mounted.proxy_config("ecds").extra["json"]
+    assert resource["typed_config"]["@type"] == (
+        "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm"
+    )
+
+
+def test_a_plugin_with_target_refs_is_taken_and_is_for_no_sidecar(mounted: LocalMesh) -> None:
+    refs = [{"kind": "Service", "name": "productpage"}]
+    assert "created" in mounted.apply(plugin("waypoint", targetRefs=refs)).text
+    assert inbound(mounted) == []
+
+
+def test_a_selector_may_name_what_the_injector_adds(mounted: LocalMesh) -> None:
+    labels = {"service.istio.io/canonical-name": "productpage"}
+    mounted.apply(plugin("canonical", selector={"matchLabels": labels}))
+    assert inbound(mounted) == ["default.canonical"]
+
+
+def test_a_module_whose_pull_secret_is_missing_is_not_fetched(mounted: LocalMesh) -> None:
+    mounted.apply(
+        plugin("secret", url="http://127.0.0.1:9/a.wasm", imagePullSecret="none", type="NETWORK")
+    )
+    (resource,) = mounted.proxy_config("ecds").extra["json"]
+    assert resource["typed_config"] == {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC",
+        "rules": {},
+        "stat_prefix": "wasm-default-deny",
+    }
+    assert mounted.logs(grep="missing image pulling secret").lines

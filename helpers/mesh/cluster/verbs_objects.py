@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,6 +113,7 @@ class ObjectVerbs(PodVerbs):
                 return f"{shown} unchanged: it belongs to {ownership.belongs(before)}"
             raise ownership.refuse(shown, before, kubectl.delete(which.kind.lower(), name, where,
                                                                  False))
+        self._check(document, which, where, source)
         after = self.connection.request(
             "PATCH", which.path(where, name), content_type=_APPLY,
             # What we patched ourselves may be applied over: it is our own object.
@@ -122,6 +124,19 @@ class ObjectVerbs(PodVerbs):
             return f"{shown} created"
         same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
         return f"{shown} {'unchanged' if same else 'configured'}"
+
+    def _check(self, document: dict[str, Any], which: Resource, where: str, source: str) -> None:
+        """Have the object checked as one that is new, without keeping it.
+
+        Server-side apply tells of an unknown field or a wrong type in the words of its merge
+        ("failed to create typed patch object"); everybody knows those of a create.
+        """
+        with contextlib.suppress(AlreadyExists):  # which is found out after it was checked
+            self.connection.request(
+                "POST", which.path(where), query={**_WRITE, "dryRun": "All"},
+                body=ownership.marked(document, self.namespace), writes=False,
+                about=which.about("create", where, document["metadata"]["name"], source=source,
+                                  doing="creating"))
 
     def patch(
         self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str | None = None

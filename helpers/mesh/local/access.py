@@ -132,6 +132,13 @@ def read(
         lines.pop()
     if strip:
         lines = [line.replace(strip, "") if strip in line else line for line in lines]
+    return chosen(lines, since=since, tail=tail, grep=grep)
+
+
+def chosen(
+    lines: list[str], *, since: float | None, tail: int | None, grep: str | None
+) -> list[str]:
+    """Of a log's lines those that `mesh.logs` is asked for."""
     if since is not None:
         lines = list(_since(lines, since))
     if grep is not None:
