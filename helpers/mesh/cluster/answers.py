@@ -176,7 +176,7 @@ def _conflict(said: Answer, about: About) -> WorkbookError:
 
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 _DUPLICATE = re.compile(r'duplicate field "([^"]+)"')
-_GO_FIELD = re.compile(r"Go struct field \w+\.(\S+) of type")
+_GO_FIELD = re.compile(r"Go struct field (\w+\.\S+) of type")
 _TYPED = re.compile(r"\): (?:errors:\n\s*)?(\.[^\s:]+): ")
 
 
@@ -192,22 +192,40 @@ def _bad_request(said: Answer, about: About) -> BadManifest:
     prefix = f'error when {about.doing} "{about.source}": ' if about.source else ""
     what = f"Error from server ({said.reason or 'BadRequest'}): {prefix}{said.message}"
     kind = about.kind.lower()
+    path, cause = _undecodable(said.message)
+    if path:
+        return _bad(
+            what,
+            path,
+            cause=cause,
+            fix=f"mend {path}: check its spelling, its indentation and quotes; "
+            f"kubectl explain {kind or about.resource} lists the fields",
+        )
+    return _bad(what, _field(said), cause="the API server refuses it")
+
+
+def _undecodable(message: str) -> tuple[str, str]:
+    """The field at which a decoder stopped, and why; empty where it names none."""
     for pattern, cause in (
         (_UNKNOWN, "no such field in this kind"),
         (_DUPLICATE, "a field is there twice"),
         (_GO_FIELD, "a value has the wrong type"),
         (_TYPED, "no such field in this kind, or a value of the wrong type"),
     ):
-        if found := pattern.search(said.message):
+        if found := pattern.search(message):
             path = found[1].lstrip(".")
-            return _bad(
-                what,
-                path,
-                cause=cause,
-                fix=f"mend {path}: check its spelling, its indentation and quotes; "
-                f"kubectl explain {kind or about.resource} lists the fields",
-            )
-    return _bad(what, said.causes[0][0] if said.causes else "", cause="the API server refuses it")
+            if pattern is _GO_FIELD:
+                # A custom resource's metadata is decoded alone, so its path lacks the top.
+                struct, _, path = path.partition(".")
+                if struct == "ObjectMeta" and not path.startswith("metadata."):
+                    path = f"metadata.{path}"
+            return path, cause
+    return "", ""
+
+
+def _field(said: Answer) -> str:
+    """The first path that is one: "<nil>" stands for "and the rest was not looked at"."""
+    return next((path for path, _ in said.causes if path != "<nil>"), "")
 
 
 def _invalid(said: Answer) -> BadManifest:
@@ -217,7 +235,14 @@ def _invalid(said: Answer) -> BadManifest:
     if not unique:
         return _bad(f"{head}: {said.message}", "", cause="the object does not keep to its schema")
     body = unique[0] if len(unique) == 1 else "".join(f"\n* {each}" for each in unique)
-    path = said.causes[0][0]
+    path = _field(said)
+    if path == "patch":
+        # The server quotes the whole patched object in front of what is wrong with it.
+        path, cause = _undecodable(said.causes[0][1])
+        body = re.sub(r'^patch: Invalid value: ".*": (?=strict |json: )', "patch: ", body,
+                      flags=re.DOTALL)
+        return _bad(f"{head}: {body}", path or "patch", cause=cause or "the patch cannot be laid "
+                    "over the object", fix=f"mend {path or 'the patch'}, patch again")
     if path == "[]":
         return _bad(
             f"{head}: {body}",

@@ -17,6 +17,7 @@ _ACCEPT = ",".join(
     for version in ("v2", "v2beta1")
 )
 _ISTIO = "extensions.istio.io"
+_PLUGIN_KINDS = ("WasmPlugin", "TrafficExtension")
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class Resources:
                     return each
         what = (f'error: resource mapping not found for name: "{document["metadata"]["name"]}": '
                 f'no matches for kind "{kind}" in version "{version}"')
-        if version.startswith(f"{_ISTIO}/"):
-            raise self._no_istio(what, kind)
         same = [each for each in self._known if each.kind == kind]
+        if version.startswith(f"{_ISTIO}/") and kind in _PLUGIN_KINDS and not same:
+            raise self._no_istio(what, kind)
         error = BadManifest(
             what, cause="no CustomResourceDefinition or built-in API serves that kind in that "
             "version", fix=f"write apiVersion: {same[0].api_version}" if same

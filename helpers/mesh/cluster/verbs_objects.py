@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 from helpers import manifests, paths
 from helpers.errors import AlreadyExists, NotFound, NotReady
 from helpers.mesh.base import Manifest
-from helpers.mesh.cluster import ownership
-from helpers.mesh.cluster.ownership import LABEL, MANAGER
+from helpers.mesh.cluster import applying, ownership
+from helpers.mesh.cluster.applying import WRITE
+from helpers.mesh.cluster.ownership import LABEL
 from helpers.mesh.cluster.resources import Resource
 from helpers.mesh.cluster.settings import PUBLIC_IMAGES
 from helpers.mesh.cluster.verbs_pods import PodVerbs
@@ -22,9 +22,6 @@ from helpers.show import Result, TableResult, table
 _APPLY = "application/apply-patch+yaml"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _MERGE = "application/merge-patch+json"
-
-#: The API server tells of every mistake, also of fields that it does not know, as kubectl asks.
-_WRITE = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
 
 #: Bookinfo's kinds: where they are there already, they are used as they are.
 _USED_AS_THEY_ARE = ("Service", "ServiceAccount", "Deployment", "Namespace")
@@ -69,7 +66,7 @@ class ObjectVerbs(PodVerbs):
                     command, f"configmap/{name} in {where} left alone: it belongs to "
                     f"{ownership.belongs(there)}")
             self.connection.request(
-                "PUT", which.path(where, name), query=_WRITE,
+                "PUT", which.path(where, name), query=WRITE,
                 body=ownership.marked(document, self.namespace),
                 about=which.about("update", where, name))
             note = ("a running pod sees the new files after the kubelet's next look, up to a "
@@ -84,7 +81,8 @@ class ObjectVerbs(PodVerbs):
         Bookinfo's objects that were there before us are used as they are.
 
         Raises:
-            BadManifest: the API server refuses an object; those before it are applied.
+            BadManifest: the API server refuses an object by itself: nothing is applied. What it
+                refuses because of the object that is there is met in turn.
             KindMissing: the cluster does not serve the kind.
             NotOurs: the object is somebody else's.
             NotFound: an object's namespace is not there.
@@ -93,12 +91,16 @@ class ObjectVerbs(PodVerbs):
         found = manifests.load(manifest)
         source = paths.shown(manifest) if isinstance(manifest, Path) else "STDIN"
         self._before_write()
+        placed = [self._placed(document, where) for document in found]
+        for document in placed:
+            applying.check(self.connection, self._resources.of_manifest(document), document,
+                           source=source)
         lines: list[str] = []
         changed = False
-        for document in found:
-            placed, other = self._with_images(self._placed(document, where))
+        for document in placed:
+            meant, other = self._with_images(document)
             changed = changed or other
-            lines.append(self._apply(placed, source))
+            lines.append(self._apply(meant, source))
         notes = ((f"images {PUBLIC_IMAGES}/… are taken as {self.settings.images}/…",)
                  if changed else ())
         return self._result(kubectl.apply(manifest, found, where), "\n".join(lines), *notes)
@@ -113,30 +115,17 @@ class ObjectVerbs(PodVerbs):
                 return f"{shown} unchanged: it belongs to {ownership.belongs(before)}"
             raise ownership.refuse(shown, before, kubectl.delete(which.kind.lower(), name, where,
                                                                  False))
-        self._check(document, which, where, source)
         after = self.connection.request(
             "PATCH", which.path(where, name), content_type=_APPLY,
             # What we patched ourselves may be applied over: it is our own object.
-            query={**_WRITE, "force": True}, body=ownership.marked(document, self.namespace),
+            query={**WRITE, "force": True},
+            body=applying.as_yaml(ownership.marked(document, self.namespace)),
             about=which.about("patch", where, name, source=source,
                               doing="creating" if before is None else "patching"))
         if before is None:
             return f"{shown} created"
         same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
         return f"{shown} {'unchanged' if same else 'configured'}"
-
-    def _check(self, document: dict[str, Any], which: Resource, where: str, source: str) -> None:
-        """Have the object checked as one that is new, without keeping it.
-
-        Server-side apply tells of an unknown field or a wrong type in the words of its merge
-        ("failed to create typed patch object"); everybody knows those of a create.
-        """
-        with contextlib.suppress(AlreadyExists):  # which is found out after it was checked
-            self.connection.request(
-                "POST", which.path(where), query={**_WRITE, "dryRun": "All"},
-                body=ownership.marked(document, self.namespace), writes=False,
-                about=which.about("create", where, document["metadata"]["name"], source=source,
-                                  doing="creating"))
 
     def patch(
         self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str | None = None
@@ -171,7 +160,7 @@ class ObjectVerbs(PodVerbs):
     ) -> dict[str, Any]:
         custom = "." in which.group and not which.group.endswith(".k8s.io")
         found: dict[str, Any] = self.connection.request(
-            "PATCH", which.path(where, name), query=_WRITE, body=dict(patch),
+            "PATCH", which.path(where, name), query=WRITE, body=dict(patch),
             content_type=_MERGE if custom else _STRATEGIC,
             about=which.about("patch", where, name))
         return found
@@ -221,7 +210,7 @@ class ObjectVerbs(PodVerbs):
         self.connection.request(
             "PATCH", which.path(meta["namespace"], meta["name"]),
             content_type="application/json-patch+json",
-            query=_WRITE, about=which.about("patch", meta["namespace"], meta["name"]),
+            query=WRITE, about=which.about("patch", meta["namespace"], meta["name"]),
             body=[{"op": "replace", "path": "/spec/template", "value": template},
                   {"op": "remove", "path": "/metadata/annotations/"
                    + ownership.ORIGINAL.replace("~", "~0").replace("/", "~1")}])
@@ -283,7 +272,7 @@ class ObjectVerbs(PodVerbs):
         meta = document["metadata"]
         where = meta.get("namespace", "")
         found: dict[str, Any] = self.connection.request(
-            "POST", which.path(where), query=_WRITE,
+            "POST", which.path(where), query=WRITE,
             body=ownership.marked(document, self.namespace),
             about=which.about("create", where, meta["name"], doing="creating"))
         return found

@@ -1,0 +1,61 @@
+"""How a manifest is sent: its bytes, and the dry run that says what is wrong with it first."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from helpers.errors import BadManifest, WorkbookError
+from helpers.mesh.cluster import ownership
+from helpers.mesh.cluster.connection import Connection
+from helpers.mesh.cluster.resources import Resource
+
+#: The API server tells of every mistake, also of fields that it does not know, as kubectl asks.
+WRITE: Mapping[str, str] = {"fieldManager": ownership.MANAGER, "fieldValidation": "Strict"}
+
+# What YAML does not take as it is in a quoted text (yaml.org/spec/1.2.2/#51-character-set), and
+# what half of a surrogate pair would be: these may be written as \uXXXX. All else may not: the
+# server's YAML reader refuses the escaped pairs that JSON has for letters beyond U+FFFF.
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def as_yaml(document: Mapping[str, Any]) -> bytes:
+    """A document as JSON that is YAML, too: the body of a server-side apply is read as YAML."""
+    text = json.dumps(document, ensure_ascii=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+
+
+def check(
+    connection: Connection, which: Resource, document: Mapping[str, Any], *, source: str
+) -> None:
+    """Ask the API server what it would say to a new object like this; nothing is stored.
+
+    A server-side apply has words of its own for an unknown field and a wrong type, without the
+    field's path as kubectl shows it. A dry run of creating has kubectl's, and asking for all
+    objects of a file first means that a file with a mistake changes nothing.
+
+    Args:
+        source: the file that the document came from.
+
+    Raises:
+        BadManifest: the object itself is refused; whatever else the server says (the object is
+            there already, its namespace is not, a quota) is left to the apply that follows.
+    """
+    name, where = document["metadata"]["name"], document["metadata"].get("namespace", "")
+    try:
+        connection.request(
+            "POST",
+            which.path(where),
+            query={**WRITE, "dryRun": "All"},
+            body=dict(document),
+            about=which.about("create", where, name, source=source, doing="creating"),
+            writes=False,
+        )
+    except BadManifest as error:
+        # A webhook with side effects takes no dry run; it is asked when it counts.
+        if "does not support dry run" not in error.what:
+            raise
+    except WorkbookError:
+        return  # the apply meets it, too, and says so
