@@ -91,7 +91,7 @@ class Core:
                 f"container {container} is not valid for pod {name}",
                 cause=f"it has: {', '.join(names)}"
                 + (
-                    ". The pod has no sidecar: injection was off when it started"
+                    f". The pod has no sidecar: {podfacts.why_no_sidecar(pod)}"
                     if container == podfacts.SIDECAR
                     else ""
                 ),

@@ -51,6 +51,34 @@ def is_ready(pod: Pod) -> bool:
     return ready and not is_over(pod)
 
 
+def is_ambient(pod: Pod) -> bool:
+    """Whether ztunnel carries its traffic, as in ambient mode, instead of a sidecar."""
+    annotations = pod["metadata"].get("annotations") or {}
+    return annotations.get("ambient.istio.io/redirection") == "enabled"
+
+
+def why_no_sidecar(pod: Pod) -> str:
+    """Why a pod has no sidecar, in words; empty when it has one."""
+    if SIDECAR in containers(pod):
+        return ""
+    if is_ambient(pod):
+        return "it is in ambient mode: ztunnel carries its traffic, and plugins run in a waypoint"
+    labels, annotations = (pod["metadata"].get(key) or {} for key in ("labels", "annotations"))
+    name = "sidecar.istio.io/inject"
+    if "false" in (labels.get(name), annotations.get(name)):
+        return f"{name}=false stands on it"
+    if pod["spec"].get("hostNetwork"):
+        return "it uses the node's network, where Istio injects nothing"
+    return "injection was off when it started: label the namespace, then restart"
+
+
+def without_sidecar(pods: Sequence[Pod]) -> tuple[str, ...]:
+    """A note for the newest of `pods` where it has no sidecar."""
+    why = why_no_sidecar(pods[-1]) if pods else ""
+    return (f"pod {pods[-1]['metadata']['name']} has no sidecar, and a plugin runs in one: {why}",
+            ) if why else ()
+
+
 def deployment(pod: Pod) -> str:
     """The Deployment that it belongs to, by its ReplicaSet's name; empty for none."""
     digest = (pod["metadata"].get("labels") or {}).get("pod-template-hash")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from helpers.errors import NotReady
 from helpers.mesh.base import Event, EventList, PodInfo, PodList
-from helpers.mesh.cluster import podfacts
+from helpers.mesh.cluster import ownership, podfacts
 from helpers.mesh.cluster.core import Core
 from helpers.mesh.cluster.errors import About
-from helpers.mesh.cluster.ownership import MANAGER
 from helpers.mesh.cluster.waiting import why_not_ready
 from helpers.mesh.local import kubectl
 from helpers.show import Result, table
@@ -50,7 +50,7 @@ class PodVerbs(Core):
         return PodList(
             command=f"kubectl get pods -n {where}" + (f" -l {selector}" if selector else ""),
             text=shown.text, columns=shown.columns, rows=shown.rows, mesh=self.kind,
-            pods=tuple(found))
+            pods=tuple(found), extra={"objects": [_whole(row["object"]) for row in rows]})
 
     def events(self, *, namespace: str | None = None) -> EventList:
         """kubectl get events --sort-by=.lastTimestamp"""
@@ -91,7 +91,7 @@ class PodVerbs(Core):
                 return self._result(
                     f"kubectl rollout status deploy/{deployment} -n {where}",
                     f'deployment "{deployment}" successfully rolled out',
-                    seconds=time.monotonic() - begun)
+                    *podfacts.without_sidecar(mine), seconds=time.monotonic() - begun)
             if time.monotonic() - begun > timeout:
                 events = self.events(namespace=where)
                 raise NotReady(
@@ -103,19 +103,36 @@ class PodVerbs(Core):
             time.sleep(_PAUSE)
 
     def restart(self, deployment: str, *, namespace: str | None = None) -> Result:
-        """kubectl rollout restart deploy/DEPLOYMENT"""
+        """kubectl rollout restart deploy/DEPLOYMENT
+
+        Raises:
+            NotFound: there is no such Deployment.
+            NotOurs: it is another learner's.
+        """
         where = self._where(namespace)
         self._before_write()
+        path = f"/apis/apps/v1/namespaces/{where}/deployments/{deployment}"
+        about = About("get", "deployments.apps", "Deployment", name=deployment, namespace=where)
+        before = self.connection.request("GET", path, about=about)
+        if (whose := ownership.owner(before)) != self.namespace:
+            if whose is not None:
+                raise ownership.refuse(f"deployment/{deployment}", before,
+                                       f"kubectl rollout restart deploy/{deployment} -n {where}")
+            if ownership.original(before) is None:
+                # The annotation of a restart is a change of the template, too.
+                self._patch_deployment(path, about, ownership.keep_original(before))
         stamp = datetime.now(UTC).isoformat()
-        self.connection.request(
-            "PATCH", f"/apis/apps/v1/namespaces/{where}/deployments/{deployment}",
-            content_type="application/strategic-merge-patch+json",
-            query={"fieldManager": MANAGER},
-            body={"spec": {"template": {"metadata": {"annotations": {_RESTARTED: stamp}}}}},
-            about=About("patch", "deployments.apps", "Deployment", name=deployment,
-                        namespace=where))
+        self._patch_deployment(
+            path, about,
+            {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: stamp}}}}})
         return self._result(f"kubectl rollout restart deploy/{deployment} -n {where}",
                             f"deployment.apps/{deployment} restarted")
+
+    def _patch_deployment(self, path: str, about: About, patch: Mapping[str, Any]) -> None:
+        self.connection.request(
+            "PATCH", path, content_type="application/strategic-merge-patch+json",
+            query={"fieldManager": ownership.MANAGER}, body=dict(patch),
+            about=replace(about, verb="patch"))
 
 
 def _rolled_out(deployment: Mapping[str, Any]) -> bool:
@@ -125,6 +142,12 @@ def _rolled_out(deployment: Mapping[str, Any]) -> bool:
             and (status.get("updatedReplicas") or 0) == want
             and (status.get("replicas") or 0) == want
             and (status.get("availableReplicas") or 0) == want)
+
+
+def _whole(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's object as `get` gives it: with its kind, without managedFields."""
+    meta = {name: value for name, value in pod["metadata"].items() if name != "managedFields"}
+    return {"apiVersion": "v1", "kind": "Pod", **pod, "metadata": meta}
 
 
 def _info(pod: Mapping[str, Any], cells: Mapping[str, Any]) -> PodInfo:
