@@ -23,6 +23,8 @@ _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _PAUSE = 0.25
+#: kube-proxy brings its rules up to date at most once a second (its minSyncPeriod).
+_SETTLE_SECONDS = 2.0
 
 
 class PodVerbs(Core):
@@ -72,8 +74,8 @@ class PodVerbs(Core):
     ) -> Result:
         """kubectl rollout status deploy/DEPLOYMENT
 
-        It is done when the newest template's pods are ready and no older pod is left, also
-        none that is still ending: until then a request may meet the old one.
+        It is done when the newest template's pods are ready and no older pod serves. One that is
+        still ending (up to 30 s) is given two seconds: then no Service leads to it any more.
 
         Raises:
             NotFound: there is no such Deployment.
@@ -83,15 +85,23 @@ class PodVerbs(Core):
         path = f"/apis/apps/v1/namespaces/{where}/deployments/{deployment}"
         about = About("get", "deployments.apps", "Deployment", name=deployment, namespace=where)
         begun = time.monotonic()
+        rolled_out: float | None = None
         while True:
             found = self.connection.request("GET", path, about=about)
             mine = [pod for pod in self._list_pods(where)
                     if podfacts.deployment(pod) == deployment]
-            if _rolled_out(found) and len(mine) == found["spec"].get("replicas", 1):
+            staying = [pod for pod in mine if not podfacts.is_leaving(pod)]
+            if not _rolled_out(found) or len(staying) != found["spec"].get("replicas", 1):
+                rolled_out = None
+            elif rolled_out is None:
+                rolled_out = time.monotonic()
+            if rolled_out is not None and (
+                len(staying) == len(mine) or time.monotonic() - rolled_out > _SETTLE_SECONDS
+            ):
                 return self._result(
                     f"kubectl rollout status deploy/{deployment} -n {where}",
                     f'deployment "{deployment}" successfully rolled out',
-                    *podfacts.without_sidecar(mine), seconds=time.monotonic() - begun)
+                    *podfacts.without_sidecar(staying), seconds=time.monotonic() - begun)
             if time.monotonic() - begun > timeout:
                 events = self.events(namespace=where)
                 raise NotReady(
