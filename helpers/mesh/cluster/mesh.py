@@ -54,11 +54,8 @@ class ClusterMesh(ObjectVerbs, TrafficVerbs, EnvoyVerbs):
         begun = time.monotonic()
         allowed = consent.rights(self.connection, self.namespace)
         refused = [name for name, may in allowed if not may]
-        there = placing.read(self.connection, self.namespace)
-        namespace = (f"{self.namespace} (will be made)" if there is None else
-                     f"{self.namespace}, injection {'on' if placing.injects(there) else 'off'}")
         words = {
-            "namespace": namespace,
+            "namespace": placing.described(self.connection, self.namespace),
             "images": self.settings.images or "Istio's own",
             "may": f"all {len(allowed)} things that the notebooks do" if not refused else
             f"not: {', '.join(refused)}",
@@ -85,9 +82,7 @@ class ClusterMesh(ObjectVerbs, TrafficVerbs, EnvoyVerbs):
         """
         begun = time.monotonic()
         lines: list[str] = []
-        namespace = placing.read(self.connection, self.namespace)
-        if namespace is not None:
-            lines += self._clean_in(self.namespace, _KINDS)
+        lines += self._clean_in(self.namespace, _KINDS)
         try:
             lines += self._clean_in(ownership.ROOT_NAMESPACE, ("configmaps", "wasmplugins",
                                                                "trafficextensions"))

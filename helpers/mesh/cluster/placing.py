@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers.errors import NotFound
 from helpers.mesh.cluster.connection import Connection
-from helpers.mesh.cluster.errors import About, CapabilityMissing
+from helpers.mesh.cluster.errors import About, CapabilityMissing, Forbidden
 from helpers.mesh.cluster.ownership import LABEL, LABELLED, MANAGER
 
 _INJECTION = "istio-injection"
@@ -25,6 +25,17 @@ def read(connection: Connection, name: str) -> dict[str, Any] | None:
         return None
 
 
+def described(connection: Connection, name: str) -> str:
+    """The namespace and whether it injects, in words."""
+    try:
+        found = read(connection, name)
+    except Forbidden:
+        return f"{name} (may not be looked at)"
+    if found is None:
+        return f"{name} (will be made)"
+    return f"{name}, injection {'on' if injects(found) else 'off'}"
+
+
 def injects(namespace: dict[str, Any]) -> bool:
     """Whether Istio puts a sidecar into pods that start there."""
     labels = namespace["metadata"].get("labels") or {}
@@ -35,11 +46,16 @@ def injects(namespace: dict[str, Any]) -> bool:
 def prepare(connection: Connection, name: str) -> None:
     """Make the namespace with injection, or turn injection on where nobody decided yet.
 
+    Where the namespace may not be looked at, it is taken to be as it should.
+
     Raises:
         CapabilityMissing: the namespace is in ambient mode, or injection is switched off.
         Forbidden: it is not there, and may not be made.
     """
-    found = read(connection, name)
+    try:
+        found = read(connection, name)
+    except Forbidden:
+        return  # who may not look at it cannot change it; what is missing shows later
     if found is None:
         connection.request(
             "POST", "/api/v1/namespaces", query={"fieldManager": MANAGER},
@@ -70,7 +86,10 @@ def prepare(connection: Connection, name: str) -> None:
 
 def give_back(connection: Connection, name: str) -> str:
     """Take our injection label off, or delete the namespace if it is ours; what was done."""
-    found = read(connection, name)
+    try:
+        found = read(connection, name)
+    except Forbidden:
+        return ""
     if found is None:
         return ""
     meta = found["metadata"]
