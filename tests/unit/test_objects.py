@@ -386,3 +386,13 @@ def test_a_manifest_with_one_bad_object_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadManifest):
         mesh.apply([config_map("good"), plugin(phase="NEVER")])
     assert mesh.get("configmap").rows == ()
+
+
+def test_a_name_of_253_letters_is_kept_and_found(store: Store) -> None:
+    long, other = "x" * 253, "x" * 252 + "y"
+    store.create(plugin(long))
+    store.create(plugin(other))
+    assert store.get("wasmplugin", "default", long)["metadata"]["name"] == long
+    assert len(store.list("wasmplugin")) == 2
+    store.delete("wasmplugin", "default", long)
+    assert [each["metadata"]["name"] for each in store.list("wasmplugin")] == [other]

@@ -11,6 +11,7 @@ from helpers.errors import BadManifest, WorkbookError
 from helpers.mesh.cluster import ownership
 from helpers.mesh.cluster.connection import Connection
 from helpers.mesh.cluster.resources import Resource
+from helpers.mesh.local.schema_istio import without_nulls
 
 #: The API server tells of every mistake, also of fields that it does not know, as kubectl asks.
 WRITE: Mapping[str, str] = {"fieldManager": ownership.MANAGER, "fieldValidation": "Strict"}
@@ -23,6 +24,9 @@ _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 def as_yaml(document: Mapping[str, Any]) -> bytes:
     """A document as JSON that is YAML, too: the body of a server-side apply is read as YAML."""
+    if document.get("kind") in ("WasmPlugin", "TrafficExtension"):
+        # Creating drops a null, as kubectl's apply does; a server-side apply calls it a wrong type.
+        document = {**document, "spec": without_nulls(document.get("spec"))}
     text = json.dumps(document, ensure_ascii=False)
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import copy
+import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from helpers.mesh.local.kinds import Kind
 SCHEMA = 1
 _CLUSTER = "_cluster"
 _FIRST = ("default", ROOT_NAMESPACE)
+_LONG = 180
 
 Applied = Literal["created", "configured", "unchanged"]
 
@@ -295,6 +297,8 @@ class Store:
         space = (ns or "default") if which.namespaced else _CLUSTER
         if "/" in space or "\\" in space or space in (".", ".."):
             raise objects_errors.no_namespace(space)
+        if len(name) > _LONG:  # a name may have 253 letters, and so may a file, with its ending
+            name = f"{name[:_LONG]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
         return self._objects / space / which.kind / f"{name}.json"
 
     def _place(self, obj: Mapping[str, Any]) -> tuple[Kind, Path]:
