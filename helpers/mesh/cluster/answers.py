@@ -19,7 +19,6 @@ from helpers.mesh.cluster.errors import (
     FieldConflict,
     ServerFault,
     Unauthorized,
-    WebhookDown,
 )
 
 
@@ -76,8 +75,8 @@ def translate(
 ) -> WorkbookError:
     """The error that a learner meets for an answer of the API server's."""
     said, what = parse(error), about or About()
-    if "failed calling webhook" in said.message:
-        return _webhook_down(said)
+    if down := denials.webhook_down(said.message, said.server_says):
+        return down
     if refused := re.search(r'admission webhook "([^"]+)" denied the request', said.message):
         return _by_webhook(said, refused[1], what)
     if said.code == HTTPStatus.UNAUTHORIZED:
@@ -279,19 +278,4 @@ def _by_webhook(said: Answer, webhook: str, about: About) -> WorkbookError:
         path[1] if path else "",
         cause=f"the cluster's webhook {webhook} refuses the object",
         fix="mend what it names, apply again",
-    )
-
-
-def _webhook_down(said: Answer) -> WebhookDown:
-    found = re.search(r'failed calling webhook "([^"]+)"', said.message)
-    name = found[1] if found else "of the cluster"
-    istio = "istio" in name
-    return WebhookDown(
-        said.server_says,
-        cause=f"the API server must ask the webhook {name} about this, and it does not answer"
-        + (": istiod is down or not ready" if istio else ""),
-        fix="kubectl get pods -n istio-system -l app=istiod; kubectl rollout status "
-        "deploy/istiod -n istio-system"
-        if istio
-        else "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations",
     )

@@ -1,4 +1,4 @@
-"""Why something is forbidden: RBAC, a quota, PodSecurity, a namespace that is going away."""
+"""Why something is refused: RBAC, a quota, PodSecurity, a namespace that goes, a webhook."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from helpers.mesh.cluster.errors import (
     NamespaceTerminating,
     PodSecurityDenied,
     QuotaExceeded,
+    WebhookDown,
 )
 
 _RBAC = re.compile(
@@ -121,3 +122,33 @@ def rbac(message: str, what: str, about: About, context: str) -> Forbidden:
         fix=f"ask whoever runs the cluster for it; kubectl auth can-i {found['verb']} {resource}"
         f"{scope} must say yes" + (f" (about: {about.name})" if about.name else ""),
     )
+
+
+def webhook_down(message: str, what: str) -> WebhookDown | None:
+    """The error where a webhook does not answer; None where it is not that."""
+    found = re.search(r'failed calling webhook "([^"]+)"', message)
+    if found is None:
+        return None
+    istio = "istio" in found[1]
+    return WebhookDown(
+        what,
+        cause=f"the API server must ask the webhook {found[1]} about this, and it does not answer"
+        + (": istiod is down or not ready" if istio else ""),
+        fix="kubectl get pods -n istio-system -l app=istiod; kubectl rollout status "
+        "deploy/istiod -n istio-system"
+        if istio
+        else "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations",
+    )
+
+
+def explained(message: str, namespace: str) -> tuple[str, str]:
+    """Cause and fix for a refusal that a controller reports; empty where none is known."""
+    for found in (
+        webhook_down(message, ""),
+        quota(message, "", namespace),
+        pod_security(message, "", namespace),
+        terminating(message, "", namespace),
+    ):
+        if found is not None:
+            return found.cause, found.fix
+    return "", ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _PAUSE = 0.25
+_LOG_LINES = 10
 #: kube-proxy brings its rules up to date at most once a second (its minSyncPeriod).
 _SETTLE_SECONDS = 2.0
 
@@ -103,14 +104,27 @@ class PodVerbs(Core):
                     f'deployment "{deployment}" successfully rolled out',
                     *podfacts.without_sidecar(staying), seconds=time.monotonic() - begun)
             if time.monotonic() - begun > timeout:
-                events = self.events(namespace=where)
-                raise NotReady(
-                    f"deployment {deployment} is not ready after {timeout:.0f} s",
-                    cause=why_not_ready(found, mine, events.events),
-                    fix="mend what it says; the old pod keeps serving meanwhile",
-                    detail=f"{self.pods(namespace=where).text}\n\n"
-                    + "\n".join(events.text.splitlines()[-6:]))
+                raise self._not_ready(found, mine, timeout)
             time.sleep(_PAUSE)
+
+    def _not_ready(
+        self, deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], timeout: float
+    ) -> NotReady:
+        where = deployment["metadata"]["namespace"]
+        events = self.events(namespace=where)
+        why = why_not_ready(deployment, pods, events.events)
+        detail = f"{self.pods(namespace=where).text}\n\n" + "\n".join(
+            events.text.splitlines()[-6:])
+        if why.crashed is not None:
+            pod, container = why.crashed
+            said = self.connection.call(
+                self.connection.core.read_namespaced_pod_log, pod, where, container=container,
+                tail_lines=_LOG_LINES, previous=True,
+                _about=About("get", "pods/log", "Pod", name=pod, namespace=where))
+            detail += f"\n\nThe last words of {container}:\n{said}"
+        return NotReady(
+            f"deployment {deployment['metadata']['name']} is not ready after {timeout:.0f} s",
+            cause=why.cause, fix=why.fix, detail=detail)
 
     def restart(self, deployment: str, *, namespace: str | None = None) -> Result:
         """kubectl rollout restart deploy/DEPLOYMENT
