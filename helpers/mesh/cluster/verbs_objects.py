@@ -10,7 +10,7 @@ from typing import Any
 from helpers import manifests, paths
 from helpers.errors import AlreadyExists, NotFound, NotReady
 from helpers.mesh.base import Manifest
-from helpers.mesh.cluster import applying, ownership
+from helpers.mesh.cluster import applying, ownership, settling
 from helpers.mesh.cluster.applying import WRITE
 from helpers.mesh.cluster.ownership import LABEL
 from helpers.mesh.cluster.resources import Resource
@@ -97,15 +97,18 @@ class ObjectVerbs(PodVerbs):
                            source=source)
         lines: list[str] = []
         changed = False
-        for document in placed:
-            meant, other = self._with_images(document)
-            changed = changed or other
-            lines.append(self._apply(meant, source))
+        concerns = any(settling.is_istios(self._resources.of_manifest(each).group)
+                       for each in placed)
+        with settling.settled(self, concerns=concerns) as change:
+            for document in placed:
+                meant, other = self._with_images(document)
+                changed = changed or other
+                lines.append(self._apply(meant, source, change))
         notes = ((f"images {PUBLIC_IMAGES}/… are taken as {self.settings.images}/…",)
                  if changed else ())
         return self._result(kubectl.apply(manifest, found, where), "\n".join(lines), *notes)
 
-    def _apply(self, document: dict[str, Any], source: str) -> str:
+    def _apply(self, document: dict[str, Any], source: str, change: settling.Change) -> str:
         which = self._resources.of_manifest(document)
         name, where = document["metadata"]["name"], document["metadata"].get("namespace", "")
         before = self._read_or_none(which, where, name)
@@ -122,10 +125,11 @@ class ObjectVerbs(PodVerbs):
             body=applying.as_yaml(ownership.marked(document, self.namespace)),
             about=which.about("patch", where, name, source=source,
                               doing="creating" if before is None else "patching"))
-        if before is None:
-            return f"{shown} created"
-        same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
-        return f"{shown} {'unchanged' if same else 'configured'}"
+        same = (before is not None
+                and before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"])
+        if not same:
+            change.note(after)
+        return f"{shown} {'created' if before is None else 'unchanged' if same else 'configured'}"
 
     def patch(
         self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str | None = None
@@ -150,8 +154,11 @@ class ObjectVerbs(PodVerbs):
                                        kubectl.delete(kind, name, where, False))
             if ownership.original(before) is None:
                 before = self._send_patch(which, where, name, ownership.keep_original(before))
-        after = self._send_patch(which, where, name, patch)
-        same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+        with settling.settled(self, concerns=settling.is_istios(which.group)) as change:
+            after = self._send_patch(which, where, name, patch)
+            same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+            if not same:
+                change.note(after)
         return self._result(kubectl.patch(kind, name, patch, where),
                             f"{kubectl.label(after)} patched{' (no change)' if same else ''}")
 
@@ -198,7 +205,9 @@ class ObjectVerbs(PodVerbs):
             # Without a text where nothing was to be there anyway: nothing was taken away.
             return (self._result(command, "", left) if missing_ok
                     else self._result(command, left))
-        self._remove(which, where, name)
+        with settling.settled(self, concerns=settling.is_istios(which.group)) as change:
+            self._remove(which, where, name)
+            change.note(None)
         return self._result(command, f'{shown} "{name}" deleted')
 
     def _restore(self, which: Resource, deployment: Mapping[str, Any]) -> bool:
