@@ -26,6 +26,7 @@ class Resource:
 
     Attributes:
         names: everything that a person may type for it, in lower case.
+        verbs: what can be done with it: "list", "delete" …
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Resource:
     version: str
     namespaced: bool
     names: frozenset[str]
+    verbs: frozenset[str] = frozenset()
 
     @property
     def api_version(self) -> str:
@@ -46,9 +48,9 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str, name: str = "") -> str:
-        """The path of an object, or of all of them in a namespace."""
+        """The path of an object, or of all of them in a namespace; of the cluster's, with ""."""
         top = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        where = f"/namespaces/{namespace}" if self.namespaced else ""
+        where = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{top}{where}/{self.plural}" + (f"/{name}" if name else "")
 
     def about(self, verb: str, namespace: str, name: str = "", **more: str) -> About:
@@ -110,6 +112,13 @@ class Resources:
         """Whether the cluster serves a kind, such as "TrafficExtension"."""
         return any(each.kind == kind for each in self._all(False))
 
+    def preferred(self) -> list[Resource]:
+        """Every kind once, in the version that the server prefers."""
+        seen: dict[tuple[str, str], Resource] = {}
+        for each in self._all(False):
+            seen.setdefault((each.group, each.plural), each)
+        return list(seen.values())
+
     def _no_istio(self, what: str, name: str) -> KindMissing:
         if self.has("WasmPlugin"):
             return KindMissing(
@@ -143,5 +152,6 @@ def _read(answer: Mapping[str, Any]) -> list[Resource]:
                 long = {f"{one}.{tail}" for one in bare for tail in
                         (name, f"{version['version']}.{name}")} if name else set()
                 found.append(Resource(kind, plural, name, str(version["version"]),
-                                      each.get("scope") == "Namespaced", frozenset(bare | long)))
+                                      each.get("scope") == "Namespaced", frozenset(bare | long),
+                                      frozenset(each.get("verbs") or ())))
     return found

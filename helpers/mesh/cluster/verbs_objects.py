@@ -226,16 +226,22 @@ class ObjectVerbs(PodVerbs):
         return True
 
     def _remove(self, which: Resource, where: str, name: str) -> None:
+        self._send_delete(which, where, name)
+        self._wait_gone(which, where, name)
+
+    def _send_delete(self, which: Resource, where: str, name: str) -> None:
         self.connection.request(
             "DELETE", which.path(where, name), body={"propagationPolicy": "Background"},
             about=which.about("delete", where, name))
+
+    def _wait_gone(self, which: Resource, where: str, name: str) -> None:
         deadline = time.monotonic() + _GONE_SECONDS
         while (there := self._read_or_none(which, where, name)) is not None:
             if time.monotonic() > deadline:
                 held = ", ".join(there["metadata"].get("finalizers") or ()) or "?"
                 raise NotReady(f"{which.kind.lower()}/{name} is still there after "
                                f"{_GONE_SECONDS:.0f} s", cause=f"finalizers hold it: {held}",
-                               fix=kubectl.get(which.plural, name, where) + " -o yaml")
+                               fix=f"kubectl get {which.plural} {name} -n {where} -o yaml")
             time.sleep(0.1)
 
     def get(
