@@ -111,8 +111,8 @@ def bench(
             ways = ways_of(local, remote, kubectl=kubectl_of(remote), kubelet=kubelet_rounds)
             turns = take_turns(ways, crate, source, rounds, say)
             memory = cluster_memory.by_program()
-            about = remote.describe().text.splitlines()[:1]
-    return summary(turns, memory=memory, notes=about)
+            about = about_of(remote.describe().text)
+    return summary(turns, memory=memory, notes=(about,))
 
 
 @contextlib.contextmanager
@@ -132,6 +132,13 @@ def _cleaned(mesh: ClusterMesh, say: Callable[[str], None]) -> Iterator[None]:
         mesh.clean()
     finally:
         mesh.close()
+
+
+def about_of(described: str) -> str:
+    """What `ClusterMesh.describe` says of the cluster, in one line: context and versions."""
+    pairs = (line.split(maxsplit=1) for line in described.splitlines())
+    return ", ".join(" ".join(pair) for pair in pairs
+                     if pair[0] in ("context", "Kubernetes", "Istio"))
 
 
 def kubectl_of(mesh: ClusterMesh) -> Kubectl | None:
@@ -233,13 +240,14 @@ def summary(turns: Mapping[str, Sequence[Parts]], *,
             f"{faster(turns)} is the faster of the cluster's two short ways",
             "the table's parts are medians of their own; the plot's are those of the turn with "
             "the median whole, so that they add up",
-            "where a new pod brings the file, all of the way there counts as loaded",
+            "where a new pod brings the file, all of the way there counts as loaded; in place on "
+            "a cluster nobody waits for Envoy, so what it takes to load lies in the first line",
             "the article's ways build without CARGO_INCREMENTAL; the others with it",
             "before each turn the pods are at rest: an old one that still ends is waited for, "
             "and that is no part of the time",
             *(() if KUBECTL in turns else ("kubectl is not installed: its way is left out",)),
-            *(("memory is resident; pages that processes share count once for each: an upper "
-               "bound",) if memory else ()),
+            *(("memory is resident, of all pods on the node, other learners' too; pages that "
+               "processes share count once for each: an upper bound",) if memory else ()),
         ),
     )
 

@@ -335,6 +335,13 @@ def test_bars_of_like_length_are_not_cut() -> None:
     assert not any("cut" in text.get_text() for text in plot.figure.axes[0].texts)
 
 
+def test_the_report_names_the_cluster_and_its_versions() -> None:
+    said = "context     one\nserver      https://x\nKubernetes  v1.34.2\nIstio       1.31\nmay  all"
+    about = cluster.about_of(said)
+    assert about == "context one, Kubernetes v1.34.2, Istio 1.31"
+    assert cluster.summary(turns(), memory={}, notes=(about,)).notes[0] == about
+
+
 def test_no_rows_are_no_bars() -> None:
     frame = report.plotted(cluster.summary(turns(), memory={})).table.head(0)
     assert stacked_bars(frame, ["build"]).alt.endswith("no data.")
