@@ -53,7 +53,7 @@ def record_path() -> Path:
 
 
 def verify(
-    check: str, *, expected: Any, seen: Any, passed: bool | None = None, mesh: str = "local"
+    check: str, *, expected: Any, seen: Any, passed: bool | None = None, mesh: str = ""
 ) -> Check:
     """Compare, show and record.
 
@@ -62,7 +62,7 @@ def verify(
         expected: what should be there, as a value or in words.
         seen: what is there.
         passed: the outcome where equality does not express it; otherwise `expected == seen`.
-        mesh: which mesh the fact comes from.
+        mesh: which mesh the fact comes from; by default the one that WORKBOOK_MESH names.
 
     Returns:
         The check. It does not raise when it fails: the learner reads on, `workbook run` fails.
@@ -74,7 +74,7 @@ def verify(
         expected=str(expected),
         seen=str(seen),
         notebook=os.environ.get("WORKBOOK_NOTEBOOK", ""),
-        mesh=mesh,
+        mesh=mesh or os.environ.get("WORKBOOK_MESH") or "local",
         time=time.time(),
     )
     path = record_path()

@@ -39,7 +39,7 @@ def http_filters(mesh: Mesh, listener: str = "virtualInbound") -> TableResult:
             cause=f"its listeners are {', '.join(sorted(found)) or 'none'}",
             fix="name one of these",
         )
-    chains = listeners.http_filters(found[listener])
+    chains = _once(listeners.http_filters(found[listener]))
     return table(
         ("CHAIN", "POSITION", "HTTP FILTER"),
         [(chain, n, name) for chain, names in chains for n, name in enumerate(names, start=1)],
@@ -49,6 +49,16 @@ def http_filters(mesh: Mesh, listener: str = "virtualInbound") -> TableResult:
         empty="no HTTP filters",
         extra={"names": chains[0][1] if chains else []},
     )
+
+
+def _once(chains: list[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+    """The chains of the workload's own ports, each once.
+
+    In a cluster virtualInbound also has chains for ports that no Service names
+    ("virtualInbound-catchall-http"), and each of the others twice, with and without mTLS.
+    """
+    own = [chain for chain in chains if not chain[0].startswith("virtualInbound-")] or chains
+    return [chain for n, chain in enumerate(own) if chain not in own[:n]]
 
 
 def trace_request(
