@@ -70,9 +70,14 @@ class CurlResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class LogText(Result):
-    """Lines of a container's log; `lines` holds them, `text` joins them."""
+    """Lines of a container's log; `lines` holds them, `text` joins them.
+
+    Attributes:
+        pods: the pod of each line, where they are of several; else empty.
+    """
 
     lines: tuple[str, ...] = ()
+    pods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

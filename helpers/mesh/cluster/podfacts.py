@@ -105,3 +105,11 @@ def fitting(pods: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         return [pod for pod in pods if deployment(pod) == name.split("/", 1)[1]]
     plain = name.removeprefix("pod/").removeprefix("pods/")
     return [pod for pod in pods if pod["metadata"]["name"] == plain]
+
+
+def status_of(pod: Pod, container: str) -> Mapping[str, Any]:
+    """The status of one container, a native sidecar's among them; empty before it has one."""
+    status = pod.get("status") or {}
+    every = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    found: Mapping[str, Any] = next((each for each in every if each["name"] == container), {})
+    return found

@@ -139,23 +139,29 @@ def chosen(
     lines: list[str], *, since: float | None, tail: int | None, grep: str | None
 ) -> list[str]:
     """Of a log's lines those that `mesh.logs` is asked for."""
-    if since is not None:
-        lines = list(_since(lines, since))
+    return [lines[at] for at in places(lines, since=since, tail=tail, grep=grep)]
+
+
+def places(
+    lines: Sequence[str], *, since: float | None, tail: int | None, grep: str | None
+) -> list[int]:
+    """Where those lines stand, from 0."""
+    found = list(range(len(lines))) if since is None else list(_since(lines, since))
     if grep is not None:
-        lines = [line for line in lines if grep in line]
-    return lines if tail is None else lines[-tail:] if tail > 0 else []
+        found = [at for at in found if grep in lines[at]]
+    return found if tail is None else found[-tail:] if tail > 0 else []
 
 
-def _since(lines: list[str], since: float) -> Iterator[str]:
+def _since(lines: Sequence[str], since: float) -> Iterator[int]:
     keep = False
-    for line in lines:
+    for at, line in enumerate(lines):
         match = _ISO.match(line)
         if match:
             stamp = datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp()
             # Access lines carry milliseconds: do not lose one of the same millisecond.
             keep = stamp >= since - 0.001
         if keep:
-            yield line
+            yield at
 
 
 def follow(path: Path, *, seconds: float, grep: str | None, strip: str) -> Iterator[str]:
