@@ -94,7 +94,7 @@ class Kind:
             CommandFailed: a step failed; the text says what is left and how to remove it.
         """
         begun = time.monotonic()
-        engine = self._engine()
+        engine = self.engine()
         self._programs()
         self._refuse_a_strangers()
         files.write_atomic(self.home / "kind.yaml", config())
@@ -125,7 +125,7 @@ class Kind:
         """
         rows: list[tuple[str, str, str]] = []
         try:
-            engine = self._engine()
+            engine = self.engine()
             rows.append(("engine", "works", engine))
             there = NAME in self._clusters(engine)
             rows.append(("cluster", "works" if there else "ill",
@@ -154,7 +154,7 @@ class Kind:
             ToolchainMissing: kind or the engine is gone, and so the cluster cannot be deleted.
             CommandFailed: kind could not delete it.
         """
-        engine = self._engine()
+        engine = self.engine()
         self._need("kind", f"the release {KIND} from https://kind.sigs.k8s.io")
         there = NAME in self._clusters(engine)
         if there:
@@ -171,8 +171,13 @@ class Kind:
                    f"{NODE.split('@')[0]}",),
         )
 
-    def _engine(self) -> str:
-        """The container engine that answers, Docker before Podman as kind itself chooses."""
+    def engine(self) -> str:
+        """The container engine that answers, Docker before Podman as kind itself chooses.
+
+        Raises:
+            ToolchainMissing: neither is installed.
+            CommandFailed: one is installed and does not answer.
+        """
         silent: dict[str, str] = {}
         for name in ("docker", "podman"):
             if self.which(name) is None:

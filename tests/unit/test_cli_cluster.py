@@ -13,9 +13,11 @@ from helpers import cluster, mesh, paths
 from helpers.cli import test as testing
 from helpers.cli.agree import agree
 from helpers.cli.clean import clean_cluster
+from helpers.cli.cluster import default_provider
 from helpers.cli.run import Shown, own_places, witness_of
 from helpers.cli.where import Where
 from helpers.cli.witness import Witness
+from helpers.cluster.kind import Kind
 from helpers.errors import BadInput, Busy, Cancelled, NotFound, WorkbookError
 from helpers.mesh import open_mesh
 from helpers.mesh.base import LogText, PodInfo, PodList
@@ -251,6 +253,28 @@ def test_it_is_used_and_left_up_when_that_is_asked_for(
     did = clusters(monkeypatch, tmp_path, up=True)
     testing.test(["cluster"], [], keep_cluster=True)
     assert did == ["up", "pytest"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks for the user's id, which Windows has not")
+@pytest.mark.parametrize(
+    ("system", "user", "engine", "chosen"),
+    [("linux", 0, False, "bare"), ("linux", 0, True, "kind"), ("linux", 1000, False, "kind"),
+     ("darwin", 0, False, "kind")],
+)
+def test_bare_is_for_root_on_linux_where_no_engine_answers(
+    system: str, user: int, engine: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(cluster, "made_by", lambda: None)
+    monkeypatch.setattr(Kind, "engine", (lambda self: "docker") if engine else
+                        raising(NotFound("no engine")))
+    assert default_provider() == chosen
+
+
+def test_the_provider_of_a_cluster_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "made_by", lambda: "kind")
+    assert default_provider() == "kind"
 
 
 def test_clean_all_does_not_walk_into_a_clusters_mounts(
