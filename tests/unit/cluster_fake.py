@@ -17,13 +17,24 @@ _GROUPS = {"": ("v1", _CORE), "apps": ("v1", [("Deployment", "deployments", True
                                                 ("TrafficExtension", "trafficextensions", True)])}
 
 
+_PLURALS = {plural for _, kinds in _GROUPS.values() for _, plural, _ in kinds}
+
+
+def _is_in(key: str, path: str) -> bool:
+    """Whether an object's path is in a list's, of a namespace or of the whole cluster."""
+    top, _, plural = path.rpartition("/")
+    inside, _, _ = key.rpartition("/")
+    whole = inside.startswith(f"{top}/namespaces/") and inside.endswith(f"/{plural}")
+    return inside == path or ("/namespaces/" not in path and whole)
+
+
 def discovery(group: str, without: str = "") -> dict[str, Any]:
     """A group as aggregated discovery tells it (apidiscovery.k8s.io/v2)."""
     version, kinds = _GROUPS[group]
     return {"metadata": {"name": group} if group else {}, "versions": [{
         "version": version,
         "resources": [{"resource": plural, "responseKind": {"kind": kind},
-                       "singularResource": kind.lower(),
+                       "singularResource": kind.lower(), "verbs": ["list", "delete"],
                        "scope": "Namespaced" if namespaced else "Cluster"}
                       for kind, plural, namespaced in kinds if kind != without]}]}
 
@@ -66,8 +77,10 @@ class FakeConnection:
                 self.objects[whole] = self._stored(body)
             return body
         if method == "GET" and path not in self.objects:
-            inside = [obj for key, obj in self.objects.items() if key.rpartition("/")[0] == path]
-            if inside or not path.rpartition("/")[0].endswith("s"):
+            name, _, value = str((query or {}).get("labelSelector") or "").partition("=")
+            inside = [obj for key, obj in self.objects.items() if _is_in(key, path)
+                      and (not name or (obj["metadata"].get("labels") or {}).get(name) == value)]
+            if inside or path.rpartition("/")[2] in _PLURALS:
                 return {"items": inside}
         if method == "PATCH" and content_type == "application/apply-patch+yaml":
             before = self.objects.get(path)

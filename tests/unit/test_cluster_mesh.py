@@ -98,12 +98,13 @@ def test_clean_removes_what_is_ours_and_nothing_else(
 ) -> None:
     fake.put(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {
         "name": "anna", "labels": {"istio-injection": "enabled"}}})
-    fake.put(f"{NAMESPACE}/configmaps/theirs", {"metadata": {"name": "theirs"}})
+    fake.put(f"{NAMESPACE}/configmaps/theirs", {"metadata": {
+        "name": "theirs", "namespace": "anna"}})
     mesh.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}})
-    fake.objects[f"{NAMESPACE}/configmaps/theirs"]["metadata"]["labels"] = {}
-    del fake.objects[f"{NAMESPACE}/configmaps/theirs"]  # the fake knows no label selectors
-    assert "configmap/mine deleted" in mesh.clean().text
-    assert list(fake.objects) == [NAMESPACE]
+    said = mesh.clean().text
+    assert "configmap/mine deleted" in said
+    assert "left, since it is not the workbook's: configmap/theirs" in said
+    assert list(fake.objects) == [NAMESPACE, f"{NAMESPACE}/configmaps/theirs"]
 
 
 def test_an_istio_that_knows_wasmplugin_only_is_told_from_none() -> None:
@@ -195,3 +196,16 @@ def test_why_a_rollout_waits_is_told_in_the_clusters_words(
 ) -> None:
     deployment = {"metadata": {"name": "p", "namespace": "anna"}, **deployment}
     assert expected in why_not_ready(deployment, pods, events).cause
+
+
+def test_a_namespace_of_ours_stays_while_others_have_things_in_it(
+    mesh: ClusterMesh, fake: FakeConnection
+) -> None:
+    mesh.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}})
+    theirs = f"{NAMESPACE}/configmaps/theirs"
+    fake.put(theirs, {"metadata": {"name": "theirs", "namespace": "anna"}})
+    assert "namespace/anna stays: it holds what the workbook did not make: configmap/theirs" in (
+        mesh.clean().text)
+    del fake.objects[theirs]
+    assert "namespace/anna deleted" in mesh.clean().text
+    assert not fake.objects

@@ -75,7 +75,12 @@ def translate(
 
 
 def _root(error: Exception) -> Exception:
-    """What urllib3 wraps: a MaxRetryError's or ProxyError's reason."""
+    """What stands behind: a MaxRetryError's reason; what the client says as "status 0"."""
+    while isinstance(error, ApiException) and not error.status:
+        behind = error.__cause__ or error.__context__
+        if not isinstance(behind, Exception):
+            return error
+        error = behind
     reason = getattr(error, "reason", None)
     return reason if isinstance(error, http.MaxRetryError) and reason else error
 
@@ -108,8 +113,8 @@ def _why(error: Exception) -> str:
     text = str(error)
     if isinstance(error, http.NameResolutionError):
         return "its name cannot be resolved"
-    if isinstance(error, (http.ConnectTimeoutError, http.ReadTimeoutError, TimeoutError)):
-        return "no answer in time: a firewall, a VPN that is off, or a server that is gone"
     if "refused" in text:
         return "nothing listens there: the cluster is stopped, or its address has changed"
+    if isinstance(error, (http.TimeoutError, TimeoutError)) or "timed out" in text:
+        return "no answer in time: a firewall, a VPN that is off, or a server that is gone"
     return f"the connection broke: {text}"
