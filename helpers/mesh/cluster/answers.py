@@ -159,10 +159,12 @@ def _conflict(said: Answer, about: About) -> WorkbookError:
         failure = FieldConflict(
             said.server_says,
             cause=f"{path} was set by {owner}, which would set it back or lose its change",
-            fix=f"leave {path} out of what is applied, or change it with {owner}; "
-            f"kubectl get {about.resource or 'it'} {about.name} --show-managed-fields -o yaml",
+            fix=f"leave {path} out of what is applied, or delete the object and apply it anew; "
+            f"kubectl get {about.resource} {about.name} -n {about.namespace} -o yaml "
+            "--show-managed-fields shows who set what",
         )
         failure.field, failure.owner = path, owner
+        failure.owners = frozenset(each for _, each in owned) or frozenset({owner})
         return failure
     return Conflict(
         said.server_says,

@@ -10,9 +10,11 @@ from typing import Any
 from helpers.errors import BadManifest, WorkbookError
 from helpers.mesh.cluster import ownership
 from helpers.mesh.cluster.connection import Connection
+from helpers.mesh.cluster.errors import About, FieldConflict
 from helpers.mesh.cluster.resources import Resource
 from helpers.mesh.local.schema_istio import without_nulls
 
+_APPLY = "application/apply-patch+yaml"
 #: The API server tells of every mistake, also of fields that it does not know, as kubectl asks.
 WRITE: Mapping[str, str] = {"fieldManager": ownership.MANAGER, "fieldValidation": "Strict"}
 
@@ -29,6 +31,32 @@ def as_yaml(document: Mapping[str, Any]) -> bytes:
         document = {**document, "spec": without_nulls(document.get("spec"))}
     text = json.dumps(document, ensure_ascii=False)
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+
+
+def send(
+    connection: Connection, which: Resource, document: Mapping[str, Any], about: About
+) -> dict[str, Any]:
+    """Apply a document on the server's side; the object as it is then.
+
+    Raises:
+        FieldConflict: a field that somebody else has set would get another value.
+        WorkbookError: whatever else the API server says.
+    """
+    path = which.path(str(document["metadata"].get("namespace", "")), document["metadata"]["name"])
+
+    def once(force: bool) -> dict[str, Any]:
+        found: dict[str, Any] = connection.request(
+            "PATCH", path, content_type=_APPLY, query={**WRITE, "force": force},
+            body=as_yaml(document), about=about)
+        return found
+
+    try:
+        return once(force=False)
+    except FieldConflict as error:
+        # Our own patches count as another manager's (an update is no apply): these we may undo.
+        if error.owners != {ownership.MANAGER}:
+            raise
+        return once(force=True)
 
 
 def check(

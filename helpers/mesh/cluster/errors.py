@@ -52,10 +52,12 @@ class FieldConflict(Conflict):
     Attributes:
         field: the first such field, as ".spec.replicas".
         owner: its manager.
+        owners: the managers of all such fields.
     """
 
     field: str = ""
     owner: str = ""
+    owners: frozenset[str] = frozenset()
 
 
 class NotAgreed(WorkbookError):

@@ -19,7 +19,6 @@ from helpers.mesh.cluster.verbs_pods import PodVerbs
 from helpers.mesh.local import kubectl
 from helpers.show import Result, TableResult, table
 
-_APPLY = "application/apply-patch+yaml"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _MERGE = "application/merge-patch+json"
 
@@ -85,6 +84,7 @@ class ObjectVerbs(PodVerbs):
                 refuses because of the object that is there is met in turn.
             KindMissing: the cluster does not serve the kind.
             NotOurs: the object is somebody else's.
+            FieldConflict: another manager has set a field of it to another value.
             NotFound: an object's namespace is not there.
         """
         where = self._where(namespace)
@@ -118,13 +118,10 @@ class ObjectVerbs(PodVerbs):
                 return f"{shown} unchanged: it belongs to {ownership.belongs(before)}"
             raise ownership.refuse(shown, before, kubectl.delete(which.kind.lower(), name, where,
                                                                  False))
-        after = self.connection.request(
-            "PATCH", which.path(where, name), content_type=_APPLY,
-            # What we patched ourselves may be applied over: it is our own object.
-            query={**WRITE, "force": True},
-            body=applying.as_yaml(ownership.marked(document, self.namespace)),
-            about=which.about("patch", where, name, source=source,
-                              doing="creating" if before is None else "patching"))
+        after = applying.send(
+            self.connection, which, ownership.marked(document, self.namespace),
+            which.about("patch", where, name, source=source,
+                        doing="creating" if before is None else "patching"))
         same = (before is not None
                 and before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"])
         if not same:
