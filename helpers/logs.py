@@ -74,7 +74,8 @@ def parse(log: Log) -> pd.DataFrame:
 
     Returns:
         One row a record in the order of the log, with `COLUMNS`. Bytes that are not UTF-8
-        appear as ``\\xNN``, so that any row can be printed; NUL bytes are kept.
+        appear as ``\\xNN``, so that any row can be printed; NUL bytes are kept. Where
+        `mesh.logs()` read several pods, a last column ``pod`` (category) says whose it is.
 
     Raises:
         NotFound: `log` is a Path and there is no such file.
@@ -98,7 +99,10 @@ def parse(log: Log) -> pd.DataFrame:
         pending, size, wanted = [rest], len(rest), 2 * len(rest)
     if size:
         parts.append(scanner.scan(b"".join(pending), final=True)[0])
-    return _frame(scanner, parts)
+    frame = _frame(scanner, parts)
+    if isinstance(log, LogText) and log.pods:
+        frame["pod"] = pd.Categorical(np.array(log.pods, dtype=object)[frame["line"] - 1])
+    return frame
 
 
 def plugin_lines(frame: pd.DataFrame, plugin: str | None = None) -> pd.DataFrame:

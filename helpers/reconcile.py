@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import html
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,6 +31,7 @@ Match = Literal["auto", "CLIENT_AND_SERVER", "SERVER", "CLIENT"]
 
 __all__ = ["TAG", "VERDICTS", "Match", "Reconciliation", "reconcile", "settled"]
 
+_BY_POD = ("pod", "plugin lines", "inbound", "outbound")
 VERDICTS = ("ok", "missing", "duplicated", "unconfirmed", "unanswered")
 _EXPLAINED = {
     "ok": "answered, and logged once for each time it passed a listener",
@@ -55,6 +56,8 @@ class Reconciliation:
         strangers: tagged plugin lines whose request is not among the sent ones.
         untagged: plugin lines without a tag ("HeaderLogger configured", other clients).
         plugins: names of the plugins that logged tagged lines.
+        pods: where the log is of several pods, one row a pod: pod (str), plugin lines, inbound,
+            outbound (int64), the sent requests' lines of each; else without rows.
     """
 
     frame: pd.DataFrame
@@ -63,6 +66,7 @@ class Reconciliation:
     strangers: int
     untagged: int
     plugins: tuple[str, ...]
+    pods: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_BY_POD)))
 
     @property
     def totals(self) -> dict[str, int]:
@@ -130,6 +134,8 @@ class Reconciliation:
             f"<p><small>match: {html.escape(self.match)}, {how}; lines of other runs: "
             f"{self.strangers}; plugin lines without a tag: {self.untagged}</small></p>",
         ]
+        if len(self.pods):
+            parts.append("<p>By pod:</p>" + self.pods.to_html(index=False, border=0))
         if len(wrong):
             parts.append(f"<p>The first {min(len(wrong), 10)} not accounted for:</p>")
             parts.append(wrong.head(10).to_html(index=False, border=0))
@@ -256,7 +262,24 @@ def reconcile(
         strangers=int((tagged & (positions < 0)).sum()),
         untagged=int((~tagged).sum()),
         plugins=tuple(sorted(str(name) for name in names)),
+        pods=_by_pod(log, lines, positions, sent, index),
     )
+
+
+def _by_pod(
+    log: pd.DataFrame, lines: pd.DataFrame, positions: Counts, sent: pd.DataFrame, index: pd.Index
+) -> pd.DataFrame:
+    """The lines of the sent requests that each pod has, where the log tells pods apart."""
+    if "pod" not in log.columns:
+        return pd.DataFrame(columns=list(_BY_POD))
+    rows = []
+    pod_of = log["pod"].astype("object")
+    logged = pod_of.loc[lines.index][positions >= 0]
+    for pod in sorted(pod_of.unique()):
+        inbound, outbound = _access_counts(log[(pod_of == pod).to_numpy()], sent, index)
+        count = int((logged == pod).sum())
+        rows.append((pod, count, int(inbound.sum()), int(outbound.sum())))
+    return pd.DataFrame(rows, columns=list(_BY_POD))
 
 
 def settled(

@@ -56,7 +56,8 @@ def requests_and_log_lines(sent: pd.DataFrame, log: pd.DataFrame) -> PlotResult:
         log: what `logs.parse` returned; only plugin lines that carry a tag count.
 
     Returns:
-        A plot whose table has second (float64), requests sent, answered, plugin lines (int64).
+        A plot whose table has second (float64), requests sent, answered, plugin lines (int64);
+        where the log is of several pods, plugin lines of each pod in place of them all.
         Bins are 0.1 s for a short burst and grow with the span.
     """
     lines = logs.plugin_lines(log)
@@ -65,16 +66,22 @@ def requests_and_log_lines(sent: pd.DataFrame, log: pd.DataFrame) -> PlotResult:
     answered = sent.loc[sent["status"].notna(), "time"]
     start, width, count = _bins(sent["time"], times)
     columns: dict[str, np.ndarray] = {"second": np.round(np.arange(count) * width, 3)}
-    for name, series in (
-        ("requests sent", sent["time"]), ("answered", answered), ("plugin lines", times)
-    ):
+    series_of = [("requests sent", sent["time"]), ("answered", answered)]
+    if "pod" in log.columns:
+        whose = lines.loc[tagged, "pod"].astype("object")
+        series_of += [(f"plugin lines of {pod}", times[whose == pod])
+                      for pod in sorted(log["pod"].astype("object").unique())]
+    else:
+        series_of.append(("plugin lines", times))
+    for name, series in series_of:
         columns[name] = (
             np.zeros(0, int) if start is None else _histogram(series, start, width, count)
         )
     table = pd.DataFrame(columns)
     alt = (
         f"Line chart over {count * width:g} seconds: {len(sent)} requests sent, "
-        f"{len(answered)} answered, {int(tagged.sum())} plugin log lines."
+        f"{len(answered)} answered, {int(tagged.sum())} plugin log lines"
+        + (f" of {log['pod'].nunique()} pods." if "pod" in log.columns else ".")
     )
     return result.draw(
         "Requests and the plugin's log lines", table, alt,
