@@ -8,6 +8,7 @@ from typing import Any
 
 from helpers.errors import NotFound
 from helpers.mesh.base import CurlResult, Mesh, PodInfo
+from helpers.mesh.cluster.errors import Forbidden
 
 SIDECAR = "istio-proxy"
 APP = "productpage"
@@ -108,22 +109,45 @@ class Case:
         return last == f"{self.plugin_namespace}.{self.plugin_name}"
 
     def find(self, kind: str, name: str, namespace: str) -> Mapping[str, Any] | None:
-        """The object, or None when there is none (or its kind is not known to the mesh)."""
+        """The object, or None when there is none (or its kind is not known to the mesh).
+
+        On a shared cluster other namespaces may be closed to us: what is there is not seen.
+        """
         try:
             found = self.mesh.get(kind, name, namespace=namespace).extra["objects"]
         except NotFound:
+            return None
+        except Forbidden:
+            if namespace == self.namespace:
+                raise
             return None
         first: Mapping[str, Any] = found[0]
         return first
 
     def namespaces(self) -> list[str]:
-        """Every namespace of the mesh that we may list."""
-        objects = self.mesh.get("namespace").extra["objects"]
+        """Every namespace of the mesh that we may see; our own where we may not list them."""
+        try:
+            objects = self.mesh.get("namespace").extra["objects"]
+        except Forbidden:
+            return [self.namespace]
         return [str(entry["metadata"]["name"]) for entry in objects]
 
     def holders(self, kind: str, name: str) -> list[str]:
         """The namespaces that have an object of this kind and name."""
         return [place for place in self.namespaces() if self.find(kind, name, place) is not None]
+
+    def istiod_away(self) -> str:
+        """What is wrong with istiod, in words; empty where it runs, or is nothing to be seen.
+
+        The local mesh computes what istiod would and has no Deployment of that name.
+        """
+        found = self.find("deployment", "istiod", ROOT_NAMESPACE)
+        if found is None or (found.get("status") or {}).get("readyReplicas"):
+            return ""
+        return (
+            f"istiod does not run (deployment istiod in {ROOT_NAMESPACE} has no ready pod): the "
+            "sidecar keeps the configuration that it has until istiod is back"
+        )
 
     def newest_log(self, *marks: str, since: float | None = None) -> str:
         """The newest line of the sidecar's log that contains one of `marks`, or ""."""

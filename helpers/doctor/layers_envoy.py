@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from helpers import listeners
-from helpers.doctor.case import APP, PORT, Case, LayerFails
+from helpers.doctor.case import APP, PORT, ROOT_NAMESPACE, Case, LayerFails
 
 _VERSION = "ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION"
 #: The sidecar has two workers by default, each with its own VM: a few requests reach both.
@@ -54,6 +54,7 @@ def filters(case: Case) -> str:
     for name in names:
         if case.is_ours(name):
             return f"{name} is in virtualInbound, before {_next(names, name)}"
+    _need_istiod(case, f"virtualInbound has the filters {', '.join(dict.fromkeys(names))}")
     raise LayerFails(
         f"virtualInbound has the filters {', '.join(dict.fromkeys(names)) or 'none'}",
         cause="istiod has not sent the plugin to this sidecar, or Envoy still waits for a "
@@ -93,6 +94,7 @@ def accepted(case: Case) -> str:
     values = config["config"]["vm_config"].get("environment_variables", {}).get("key_values", {})
     have, want = values.get(_VERSION), str(case.plugin["metadata"].get("resourceVersion", ""))
     if have is not None and have != want:
+        _need_istiod(case, f"Envoy holds version {have} of the plugin, the newest is {want}")
         line = case.newest_log("rejected", "Invalid path", "failed to load")
         raise LayerFails(
             f"Envoy holds version {have} of the plugin, the newest is {want}. {_message(line)}",
@@ -106,6 +108,17 @@ def accepted(case: Case) -> str:
         if refusal:
             _no_vm(case, refusal, again)
     return f"ECDS has version {have or want}; {sum(active.values())} Wasm VMs are active"
+
+
+def _need_istiod(case: Case, seen: str) -> None:
+    """Name istiod as the cause where it is not there to send anything."""
+    if away := case.istiod_away():
+        raise LayerFails(
+            seen,
+            cause=away,
+            command=f"kubectl rollout status deploy/istiod -n {ROOT_NAMESPACE}",
+            call=f'mesh.pods(namespace="{ROOT_NAMESPACE}")',
+        )
 
 
 def _no_vm(case: Case, refusal: str, again: Mapping[str, str]) -> NoReturn:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from helpers.doctor.case import APP, KINDS, PORT, ROOT_NAMESPACE, SIDECAR, Case, LayerFails
 from helpers.mesh.base import PodInfo
+
+_INJECT = "sidecar.istio.io/inject"
 
 
 def pod(case: Case) -> str:
@@ -18,17 +21,47 @@ def pod(case: Case) -> str:
     case.pod = newest
     if not newest.is_ready:
         _not_ready(case, newest, others=len(pods) - 1)
+    case.template = _template(case, newest)
     if SIDECAR not in newest.containers:
+        _no_sidecar(case, newest)
+    return f"{newest.name}, {newest.ready} {newest.status}"
+
+
+def _no_sidecar(case: Case, newest: PodInfo) -> NoReturn:
+    seen = f"{newest.name} has the containers {', '.join(newest.containers)}: no sidecar"
+    meta: Mapping[str, Any] = case.template.get("metadata") or {}
+    said = {**(meta.get("annotations") or {}), **(meta.get("labels") or {})}
+    if said.get(_INJECT) == "false":
         raise LayerFails(
-            f"{newest.name} has the containers {', '.join(newest.containers)}: no sidecar",
-            cause=f"the plugin runs in {SIDECAR}; namespace {case.namespace} had no label "
-            "istio-injection=enabled when the pod was made",
-            command=f"kubectl label namespace {case.namespace} istio-injection=enabled && "
-            "kubectl rollout restart deploy/productpage-v1 -n " + case.namespace,
+            seen,
+            cause=f"the plugin runs in {SIDECAR}, and the pod template says {_INJECT}: false",
+            command="kubectl patch deploy productpage-v1 -n " + case.namespace + " -p '"
+            + json.dumps({"spec": {"template": {"metadata": {"labels": {_INJECT: "true"}}}}})
+            + "'",
+            call='mesh.patch("deployment", "productpage-v1", …)',
+        )
+    found = case.find("namespace", case.namespace, case.namespace) or {}
+    labels: Mapping[str, str] = (found.get("metadata") or {}).get("labels") or {}
+    if labels.get("istio.io/dataplane-mode") == "ambient":
+        raise LayerFails(
+            seen,
+            cause=f"namespace {case.namespace} is in ambient mode: ztunnel carries its traffic, "
+            "and plugins run in a waypoint, not in the pod",
+            command=f"kubectl label namespace {case.namespace} istio.io/dataplane-mode- "
+            "istio-injection=enabled --overwrite && kubectl rollout restart deploy/productpage-v1 "
+            "-n " + case.namespace,
             call='mesh.restart("productpage-v1"), after labelling the namespace',
         )
-    case.template = _template(case, newest)
-    return f"{newest.name}, {newest.ready} {newest.status}"
+    off = labels.get("istio-injection") == "disabled"
+    raise LayerFails(
+        seen,
+        cause=f"the plugin runs in {SIDECAR}; namespace {case.namespace} "
+        + ("has the label istio-injection=disabled" if off
+           else "had no label istio-injection=enabled when the pod was made"),
+        command=f"kubectl label namespace {case.namespace} istio-injection=enabled "
+        "--overwrite && kubectl rollout restart deploy/productpage-v1 -n " + case.namespace,
+        call='mesh.restart("productpage-v1"), after labelling the namespace',
+    )
 
 
 def _no_pod(case: Case) -> NoReturn:

@@ -16,6 +16,10 @@ from helpers.mesh.cluster import ClusterMesh
 from helpers.mesh.cluster.settings import own_kubeconfig
 
 
+# Before it is imported, so that a failed assertion shows its values.
+pytest.register_assert_rewrite("contract")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def kubeconfig() -> Path:
     """The kubeconfig of our own cluster, which must be up."""

@@ -11,6 +11,10 @@ from helpers import steps
 from helpers.mesh.local import LocalMesh
 
 
+# Before it is imported, so that a failed assertion shows its values.
+pytest.register_assert_rewrite("contract")
+
+
 @pytest.fixture(scope="session")
 def wasm() -> dict[str, Path]:
     """The workbook's own plugins, built by the real cargo."""
