@@ -131,7 +131,7 @@ def test_a_clone_that_the_node_could_not_see_is_refused(
 ) -> None:
     monkeypatch.setattr("helpers.cluster.bare.bring_up.sys.platform", "linux")
     monkeypatch.setattr("helpers.cluster.bare.bring_up.os.geteuid", lambda: 0)
-    monkeypatch.setattr(paths, "HOME", Path("/var/tmp/clone/.workbook"))
+    monkeypatch.setattr(paths, "HOME", Path("/run/clone/.workbook"))
     with pytest.raises(BadInput, match="the clone lies in"):
         bring_up.require_host()
 

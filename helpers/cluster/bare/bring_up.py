@@ -122,9 +122,9 @@ def require_host() -> None:
         raise BadInput(f"provider 'bare' needs root, not user {os.geteuid()}",
                        cause="it makes namespaces, mounts and a network link",
                        fix=f"sudo ./workbook cluster up, in a throw-away machine; or {instead}")
-    if paths.HOME.resolve().is_relative_to("/var") or paths.HOME.resolve().is_relative_to("/run"):
+    if paths.HOME.resolve().is_relative_to("/run"):
         raise BadInput(f"the clone lies in {paths.ROOT}",
-                       cause="the node has a /var and a /run of its own, and would not see it",
+                       cause="the node has a /run of its own, and would not see it",
                        fix="move the clone, to your home folder for example")
 
 

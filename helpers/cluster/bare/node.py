@@ -43,8 +43,6 @@ def start(where: Layout, registry: Registry, addresses: Addresses, *, init: Path
         folder.mkdir(exist_ok=True)
     marker = where.home / "node-ready"
     marker.unlink(missing_ok=True)
-    for name in ("var", "var-work"):
-        (where.data / name).mkdir(parents=True, exist_ok=True)
     script = _script(where, init)
     record = registry.start(
         NAME,
@@ -68,15 +66,13 @@ def start(where: Layout, registry: Registry, addresses: Addresses, *, init: Path
 
 
 def _script(where: Layout, init: Path) -> str:
-    data = INSIDE / "data"
     lines = [
         # A /run of its own: sockets and locks of the host's programs stay out of reach.
         "mount -t tmpfs -o mode=755 tmpfs /run",
-        f"mkdir -p {INSIDE} /run/lock /run/netns /run/containerd",
+        f"mkdir -p {INSIDE} /run/lock /run/netns /run/containerd /run/var /run/var-work",
         f"mount --bind {shlex.quote(str(where.home.resolve()))} {INSIDE}",
-        # The kubelet and CNI write to fixed places below /var; here that lands in our folder.
-        f"mount -t overlay overlay -o lowerdir=/var,upperdir={data}/var,workdir={data}/var-work"
-        " /var",
+        # The kubelet and CNI write small things to fixed places below /var: into memory here.
+        "mount -t overlay overlay -o lowerdir=/var,upperdir=/run/var,workdir=/run/var-work /var",
         f"hostname {NODE_NAME}",
         "ip link set lo up",
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
