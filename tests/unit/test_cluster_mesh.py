@@ -12,7 +12,13 @@ from helpers import paths, steps
 from helpers.errors import BadManifest, Cancelled
 from helpers.mesh.base import Event
 from helpers.mesh.cluster import ClusterMesh, consent, ownership
-from helpers.mesh.cluster.errors import CapabilityMissing, KindMissing, NotAgreed, NotOurs
+from helpers.mesh.cluster.errors import (
+    CapabilityMissing,
+    KindMissing,
+    NotAgreed,
+    NotOurs,
+    StrategyMissing,
+)
 from helpers.mesh.cluster.resources import Resources
 from helpers.mesh.cluster.settings import ClusterSettings
 from helpers.mesh.cluster.waiting import why_not_ready
@@ -209,3 +215,38 @@ def test_a_namespace_of_ours_stays_while_others_have_things_in_it(
     del fake.objects[theirs]
     assert "namespace/anna deleted" in mesh.clean().text
     assert not fake.objects
+
+
+def test_an_older_istio_has_no_traffic_extensions_and_says_so(
+    mesh: ClusterMesh, fake: FakeConnection
+) -> None:
+    fake.without = "TrafficExtension"
+    found = mesh.get("trafficextension")
+    assert found.extra["objects"] == []
+    assert "knows WasmPlugin only" in found.notes[0]
+    assert mesh.delete("trafficextension", "x", missing_ok=True).text == ""
+    with pytest.raises(KindMissing):
+        mesh.get("trafficextension", "x")
+    with pytest.raises(KindMissing):
+        mesh.delete("trafficextension", "x")
+
+
+def test_a_strategy_that_only_newer_istios_know_is_told_from_a_mistake(
+    mesh: ClusterMesh, fake: FakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ('The WasmPlugin "header-logger" is invalid: spec.failStrategy: Unsupported value: '
+            '"FAIL_RELOAD": supported values: "FAIL_CLOSE", "FAIL_OPEN"')
+    refuse = BadManifest(said)
+    refuse.field = "spec.failStrategy"
+    real = fake.request
+
+    def request(method: str, path: str, **more: Any) -> Any:
+        if (more.get("query") or {}).get("dryRun"):
+            raise refuse
+        return real(method, path, **more)
+
+    monkeypatch.setattr(fake, "request", request)
+    with pytest.raises(StrategyMissing, match="FAIL_RELOAD") as caught:
+        steps.apply_wasmplugin(mesh, failStrategy="FAIL_RELOAD")
+    assert caught.value.field == "spec.failStrategy"
+    assert "newer Istio" in caught.value.fix

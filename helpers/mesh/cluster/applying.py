@@ -10,7 +10,7 @@ from typing import Any
 from helpers.errors import BadManifest, WorkbookError
 from helpers.mesh.cluster import ownership
 from helpers.mesh.cluster.connection import Connection
-from helpers.mesh.cluster.errors import About, FieldConflict
+from helpers.mesh.cluster.errors import About, FieldConflict, StrategyMissing
 from helpers.mesh.cluster.resources import Resource
 from helpers.mesh.local.schema_istio import without_nulls
 
@@ -88,6 +88,20 @@ def check(
     except BadManifest as error:
         # A webhook with side effects takes no dry run; it is asked when it counts.
         if "does not support dry run" not in error.what:
-            raise
+            raise _told_better(error) from error
     except WorkbookError:
         return  # the apply meets it, too, and says so
+
+
+def _told_better(error: BadManifest) -> BadManifest:
+    """A strategy that only an older Istio refuses is not the manifest's mistake."""
+    refused = 'failStrategy: Unsupported value: "FAIL_RELOAD"'
+    if refused not in error.what:
+        return error
+    better = StrategyMissing(
+        error.what,
+        cause="this cluster's Istio is too old for FAIL_RELOAD",
+        fix="use FAIL_CLOSE or FAIL_OPEN, or a cluster with a newer Istio",
+    )
+    better.field = error.field
+    return better

@@ -42,6 +42,11 @@ def rights(connection: Connection, namespace: str) -> list[tuple[str, bool]]:
     return found
 
 
+def is_given(connection: Connection, namespace: str) -> bool:
+    """Whether somebody agreed already, for this server, context and namespace."""
+    return _path(connection, namespace).exists()
+
+
 def ask(text: str, connection: Connection, namespace: str) -> None:
     """Ask on the terminal and remember a yes for this server, context and namespace.
 
@@ -52,8 +57,7 @@ def ask(text: str, connection: Connection, namespace: str) -> None:
         Cancelled: the answer is no.
         NotAgreed: there is no terminal to ask on.
     """
-    path = _path(connection, namespace)
-    if path.exists():
+    if is_given(connection, namespace):
         return
     if not (sys.stdin and sys.stdin.isatty()):
         raise NotAgreed(
@@ -63,12 +67,16 @@ def ask(text: str, connection: Connection, namespace: str) -> None:
             fix='open_mesh("cluster", yes=True), or ./workbook lab --mesh cluster, which asks',
             detail=text)
     print(text)
-    answer = input(f"May the workbook make and change objects in namespace {namespace}? [y/N] ")
+    try:
+        answer = input(
+            f"May the workbook make and change objects in namespace {namespace}? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise Cancelled("nothing was changed", cause="you did not agree",
                         fix="--context and --namespace name another place")
-    files.write_json(path, {"server": connection.server, "context": connection.context,
-                            "namespace": namespace}, version=_SCHEMA)
+    place = {"server": connection.server, "context": connection.context, "namespace": namespace}
+    files.write_json(_path(connection, namespace), place, version=_SCHEMA)
 
 
 def _path(connection: Connection, namespace: str) -> Path:

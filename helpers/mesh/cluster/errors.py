@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.errors import MeshDown, NotFound, WorkbookError
+from helpers.errors import BadManifest, MeshDown, NotFound, WorkbookError
 
 
 class KubeconfigProblem(WorkbookError):
@@ -70,6 +70,10 @@ class NotOurs(WorkbookError):
 
 class CapabilityMissing(WorkbookError):
     """The cluster's Istio lacks what this needs."""
+
+
+class StrategyMissing(BadManifest, CapabilityMissing):
+    """The cluster's Istio does not know a failStrategy that newer ones have."""
 
 
 class ServerFault(WorkbookError):

@@ -31,7 +31,8 @@ class ClusterMesh(Cleaning, TrafficVerbs, EnvoyVerbs):
             Cancelled: the answer is no.
             NotAgreed: there is no terminal to ask on.
         """
-        if not (self.settings.yes or self.settings.ours):
+        if not (self.settings.yes or self.settings.ours
+                or consent.is_given(self.connection, self.namespace)):
             consent.ask(self.describe().text, self.connection, self.namespace)
         self._agreed = True
 
@@ -53,6 +54,9 @@ class ClusterMesh(Cleaning, TrafficVerbs, EnvoyVerbs):
             "may": f"all {len(allowed)} things that the notebooks do" if not refused else
             f"not: {', '.join(refused)}",
         }
+        if about_cluster.is_strict(self.connection, self.namespace):
+            words["mTLS"] = ("STRICT: plain text from istio-proxy is refused, so curl goes from "
+                             "the application's container")
         found = about_cluster.described(self.connection, words=words)
         width = max(map(len, found))
         return Result(

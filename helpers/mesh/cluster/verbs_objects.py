@@ -1,4 +1,4 @@
-"""kubectl create, apply, patch, delete and get, on a cluster."""
+"""kubectl create, apply, patch and delete, on a cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from helpers.errors import AlreadyExists, NotFound, NotReady
 from helpers.mesh.base import Manifest
 from helpers.mesh.cluster import applying, ownership, settling
 from helpers.mesh.cluster.applying import WRITE
-from helpers.mesh.cluster.ownership import LABEL
+from helpers.mesh.cluster.errors import KindMissing
 from helpers.mesh.cluster.resources import Resource
 from helpers.mesh.cluster.settings import PUBLIC_IMAGES
-from helpers.mesh.cluster.verbs_pods import PodVerbs
+from helpers.mesh.cluster.verbs_read import ReadVerbs
 from helpers.mesh.local import kubectl
-from helpers.show import Result, TableResult, table
+from helpers.show import Result
 
 _STRATEGIC = "application/strategic-merge-patch+json"
 _MERGE = "application/merge-patch+json"
@@ -29,8 +29,8 @@ _USED_AS_THEY_ARE = ("Service", "ServiceAccount", "Deployment", "Namespace")
 _GONE_SECONDS = 60.0
 
 
-class ObjectVerbs(PodVerbs):
-    """The verbs that change or list objects."""
+class ObjectVerbs(ReadVerbs):
+    """The verbs that change objects."""
 
     def create_namespace(self, name: str) -> Result:
         """kubectl create namespace NAME
@@ -181,8 +181,13 @@ class ObjectVerbs(PodVerbs):
             NotReady: a finalizer keeps it.
         """
         where = self._where(namespace)
-        which = self._resources.named(kind)
         command = kubectl.delete(kind, name, where, missing_ok)
+        try:
+            which = self._resources.named(kind)
+        except KindMissing:
+            if not missing_ok:
+                raise
+            return self._result(command, "")
         self._before_write()
         there = self._read_or_none(which, where, name)
         if there is None:
@@ -241,44 +246,6 @@ class ObjectVerbs(PodVerbs):
                                fix=f"kubectl get {which.plural} {name} -n {where} -o yaml")
             time.sleep(0.1)
 
-    def get(
-        self, kind: str, name: str | None = None, *, namespace: str | None = None
-    ) -> TableResult:
-        """kubectl get KIND [NAME]"""
-        where = self._where(namespace)
-        which = self._resources.named(kind)
-        if which.kind == "Pod" and not which.group and name is None:
-            return self.pods(namespace=where)
-        found = self._list(which, where) if name is None else [self._read(which, where, name)]
-        columns, rows = kubectl.columns(found, ())
-        if which.kind == "Deployment":
-            rows = [(row[0], f"{(each.get('status') or {}).get('readyReplicas') or 0}/"
-                     f"{each['spec'].get('replicas', 1)}", row[2])
-                    for row, each in zip(rows, found, strict=True)]
-        scope = f" -n {where}" if which.namespaced else ""
-        return table(columns, rows, mesh=self.kind,
-                     command=f"kubectl get {kind}{f' {name}' if name else ''}{scope}",
-                     empty=f"No resources found in {where} namespace.", extra={"objects": found})
-
-    def _list(self, which: Resource, where: str, *, ours: bool = False) -> list[dict[str, Any]]:
-        query = {"labelSelector": f"{LABEL}={self.namespace}"} if ours else None
-        answer = self.connection.request("GET", which.path(where), query=query,
-                                         about=which.about("list", where))
-        # Items of a list do not name their kind: the list does.
-        return sorted(
-            (_plain({"apiVersion": which.api_version, "kind": which.kind, **each})
-             for each in answer["items"]), key=lambda each: str(each["metadata"]["name"]))
-
-    def _read(self, which: Resource, where: str, name: str) -> dict[str, Any]:
-        return _plain(self.connection.request("GET", which.path(where, name),
-                                              about=which.about("get", where, name)))
-
-    def _read_or_none(self, which: Resource, where: str, name: str) -> dict[str, Any] | None:
-        try:
-            return self._read(which, where, name)
-        except NotFound:
-            return None
-
     def _create(self, document: dict[str, Any]) -> dict[str, Any]:
         which = self._resources.of_manifest(document)
         meta = document["metadata"]
@@ -311,9 +278,3 @@ class ObjectVerbs(PodVerbs):
                 container["image"] = prefix + image.removeprefix(PUBLIC_IMAGES)
                 touched = True
         return changed, touched
-
-
-def _plain(obj: dict[str, Any]) -> dict[str, Any]:
-    """An object without its managedFields, as kubectl shows it."""
-    obj["metadata"].pop("managedFields", None)
-    return obj
