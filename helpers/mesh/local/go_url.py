@@ -23,35 +23,37 @@ def scheme(text: str, *, request: bool = False) -> str:
     Raises:
         ValueError: it is no URL.
     """
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError("invalid control character in URL")
-    if request and not text:
-        raise ValueError("empty url")
-    if text.startswith(":"):
-        raise ValueError("missing protocol scheme")
     whole, _, fragment = (text, "", "") if request else text.partition("#")
-    if found := _ESCAPE.search(fragment):
-        raise ValueError(f'invalid URL escape "{fragment[found.start() :][:3]}"')
+    if re.search(r"[\x00-\x1f\x7f]", whole):
+        raise ValueError("invalid control character in URL")
+    if request and not whole:
+        raise ValueError("empty url")
+    if whole == "*" and not fragment:
+        return ""
+    if whole.startswith(":"):
+        raise ValueError("missing protocol scheme")
     named = _SCHEME.match(whole)
     name, rest = (named[1].lower(), whole[named.end() :]) if named else ("", whole)
     rest = rest.partition("?")[0]
     if not rest.startswith("/"):
         if name:
-            return name  # opaque
-        if request:
+            rest = ""  # opaque
+        elif request:
             raise ValueError("invalid URI for request")
         if ":" in rest.partition("/")[0]:
             raise ValueError("first path segment in URL cannot contain colon")
     if rest.startswith("//") and (name or (not request and not rest.startswith("///"))):
         authority, slash, path = rest[2:].partition("/")
-        _authority(authority)
+        _authority(authority, strict=name in ("http", "https"))
         rest = slash + path
     if _ESCAPE.search(rest):
         raise ValueError("invalid URL escape")
+    if found := _ESCAPE.search(fragment):
+        raise ValueError(f'invalid URL escape "{fragment[found.start() :][:3]}"')
     return name
 
 
-def _authority(authority: str) -> None:
+def _authority(authority: str, *, strict: bool) -> None:
     user, at, host = authority.rpartition("@")
     if at and (not _USER.fullmatch(user) or _ESCAPE.search(user)):
         raise ValueError("net/url: invalid userinfo")
@@ -63,6 +65,10 @@ def _authority(authority: str) -> None:
     else:
         before, colon, after = host.rpartition(":")
         host, port = (before, colon + after) if colon else (host, "")
+        if "[" in host:
+            raise ValueError("invalid IP-literal")
+        if strict and ":" in host:
+            raise ValueError("invalid port after host")
     if not re.fullmatch(r"(:[0-9]*)?", port):
         raise ValueError(f"invalid port {port!r} after host")
     # A zone of an address is the only thing that a host has an escape for.
