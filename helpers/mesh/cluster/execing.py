@@ -235,6 +235,7 @@ class Program:
                 return code
         message = str(status.get("message") or text)
         self._say_why(message, None)
+        self._check_pod()  # one that is leaving gives a status that says nothing
         raise CommandFailed(
             f"{self._command[0]} could not be run in container {self._place.container} of pod "
             f"{self._place.pod}",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ADMIN_PORT = 15000
 _SECONDS = 15.0
+#: The kubelet says within some ten milliseconds that nothing listens.
+_REFUSED_SECONDS = 0.3
 
 
 class _Http(http.client.HTTPConnection):
@@ -53,6 +55,26 @@ def _open(connection: Connection, path: str, port: int) -> Any:
     with refusals():
         websocket = ws_client.create_websocket(configuration, url, headers)
     return ws_client.PortForward(websocket, [port])
+
+
+def listens(connection: Connection, place: Place, port: int) -> bool:
+    """Whether a port of the pod takes connections at localhost.
+
+    Raises:
+        WorkbookError: as `Connection.call`.
+    """
+    path = f"/api/v1/namespaces/{place.namespace}/pods/{place.pod}/portforward"
+    found = connection.call(_open, connection, path, port)
+    try:
+        socket = found.socket(port)
+        socket.settimeout(_REFUSED_SECONDS)
+        with contextlib.suppress(ConnectionError):
+            return bool(socket.recv(1))
+        return False
+    except TimeoutError:  # silent, as a server is until it is asked
+        return found.error(port) is None
+    finally:
+        found.close()
 
 
 class PodAdmin(Admin):

@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers.errors import NotReady
 from helpers.mesh.base import Event, EventList, PodInfo, PodList
-from helpers.mesh.cluster import ownership, podfacts
+from helpers.mesh.cluster import listening, ownership, podfacts
 from helpers.mesh.cluster.core import Core
 from helpers.mesh.cluster.errors import About
 from helpers.mesh.cluster.waiting import why_not_ready
@@ -99,10 +99,13 @@ class PodVerbs(Core):
             if rolled_out is not None and (
                 len(staying) == len(mine) or time.monotonic() - rolled_out > _SETTLE_SECONDS
             ):
+                left = timeout - (time.monotonic() - begun)
+                silent = listening.wait(self.connection, staying, timeout=left)
                 return self._result(
                     f"kubectl rollout status deploy/{deployment} -n {where}",
                     f'deployment "{deployment}" successfully rolled out',
-                    *podfacts.without_sidecar(staying), seconds=time.monotonic() - begun)
+                    *podfacts.without_sidecar(staying), *silent,
+                    seconds=time.monotonic() - begun)
             if time.monotonic() - begun > timeout:
                 raise self._not_ready(found, mine, timeout)
             time.sleep(_PAUSE)
