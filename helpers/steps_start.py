@@ -88,7 +88,7 @@ def _deployed(mesh: Mesh, wasm: Path | None) -> list[str]:
     done = _bookinfo(mesh)[:-1]
     create_configmap(mesh, wasm or build_plugin("header-logger"))
     patch_deployment(mesh, "patch-productpage-sidecar-volume.yaml")
-    mesh.wait_ready(DEPLOYMENT)
+    mesh.wait_ready(DEPLOYMENT, timeout=180)
     apply_wasmplugin(mesh)
     mesh.set_log_level("wasm:info")
     return [
