@@ -15,7 +15,6 @@ from helpers import steps
 from helpers.mesh.cluster import ClusterMesh
 from helpers.mesh.cluster.settings import own_kubeconfig
 
-
 # Before it is imported, so that a failed assertion shows its values.
 pytest.register_assert_rewrite("contract")
 
@@ -45,12 +44,19 @@ def shared_mesh(request: pytest.FixtureRequest, kubeconfig: Path) -> Iterator[Cl
         yield mesh
     finally:
         mesh.clean()
+        mesh.close()
+
+
+def answering(mesh: ClusterMesh) -> None:
+    """Wait until the application listens: Bookinfo's pods are Ready before they do."""
+    assert steps.curl_until(mesh, 200, timeout=60).status == 200
 
 
 @pytest.fixture
 def mesh(shared_mesh: ClusterMesh) -> ClusterMesh:
     """The module's mesh with a fresh Bookinfo: no plugin, nothing mounted."""
     steps.start_from(shared_mesh, "bookinfo")
+    answering(shared_mesh)
     return shared_mesh
 
 
@@ -58,6 +64,7 @@ def mesh(shared_mesh: ClusterMesh) -> ClusterMesh:
 def deployed(shared_mesh: ClusterMesh, wasm: dict[str, Path]) -> ClusterMesh:
     """The module's mesh with the corrected filter at work."""
     steps.start_from(shared_mesh, "deployed", wasm=wasm["header-logger"])
+    answering(shared_mesh)
     return shared_mesh
 
 
@@ -75,3 +82,4 @@ def learner(kubeconfig: Path) -> Iterator[Callable[..., ClusterMesh]]:
     for each in opened:
         if each.settings.ours:  # others have credentials that can do less
             each.clean()
+        each.close()

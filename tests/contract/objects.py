@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contract import page
 from helpers import steps
 from helpers.errors import AlreadyExists, BadManifest, NotFound, NotReady
 from helpers.mesh.base import Mesh
@@ -152,10 +153,10 @@ def test_pods_have_kubectls_columns_and_bookinfo_is_ready(mesh: Mesh) -> None:
     assert found.columns == ("NAME", "READY", "STATUS", "RESTARTS", "AGE")
     assert {pod.labels["app"] for pod in found.pods} == {
         "productpage", "details", "reviews", "ratings"}
-    (page,) = mesh.pods("app=productpage").pods
-    assert (page.ready, page.status, page.is_ready) == ("2/2", "Running", True)
-    assert set(page.containers) >= {"productpage", "istio-proxy"}
-    assert abs(page.created - time.time()) < 24 * 3600
+    pod = page(mesh)
+    assert (pod.ready, pod.status, pod.is_ready) == ("2/2", "Running", True)
+    assert set(pod.containers) >= {"productpage", "istio-proxy"}
+    assert abs(pod.created - time.time()) < 24 * 3600
     assert mesh.pods("app=nobody").pods == ()
 
 
@@ -167,25 +168,25 @@ def test_deployments_and_crds_are_shown_with_kubectls_columns(mesh: Mesh) -> Non
 
 
 def test_a_restart_brings_a_new_pod_and_the_old_one_goes(mesh: Mesh) -> None:
-    (old,) = mesh.pods("app=productpage").pods
+    old = page(mesh)
     assert mesh.restart(steps.DEPLOYMENT).text == (
         f"deployment.apps/{steps.DEPLOYMENT} restarted")
     said = mesh.wait_ready(steps.DEPLOYMENT)
     assert said.text == f'deployment "{steps.DEPLOYMENT}" successfully rolled out'
-    new = [p for p in mesh.pods("app=productpage").pods if p.status == "Running"]
-    assert old.name not in {pod.name for pod in new}
-    assert steps.curl(mesh).status == 200
+    assert page(mesh).name != old.name
+    assert steps.curl_until(mesh, 200, timeout=60).status == 200
 
 
 def test_a_pod_without_its_configmap_stays_in_init_and_the_old_one_serves(mesh: Mesh) -> None:
-    (old,) = mesh.pods("app=productpage").pods
+    old = page(mesh)
     steps.patch_deployment(mesh, "patch-productpage-app-volume.yaml")
     with pytest.raises(NotReady) as failure:
         mesh.wait_ready(steps.DEPLOYMENT, timeout=4)
     assert 'configmap "header-logger" not found' in failure.value.cause
     pods = {pod.name: pod for pod in mesh.pods("app=productpage").pods}
     assert (pods[old.name].ready, pods[old.name].status) == ("2/2", "Running")
-    (new,) = [pod for name, pod in pods.items() if name != old.name]
+    (new,) = [pod for name, pod in pods.items()
+              if name != old.name and pod.status != "Terminating"]
     assert (new.ready, new.status, new.is_ready) == ("0/2", "Init:0/2", False)
     found = mesh.events()
     assert found.columns == ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")

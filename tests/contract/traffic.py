@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contract import page
 from helpers import logs, reconcile, steps, traffic
 from helpers.errors import BadInput, NotFound
 from helpers.mesh.base import Mesh
@@ -54,7 +55,7 @@ def test_pods_and_containers_that_are_not_there_are_named(mesh: Mesh) -> None:
 
 
 def test_a_pod_is_named_by_name_by_deployment_or_by_label(mesh: Mesh) -> None:
-    (pod,) = mesh.pods("app=productpage").pods
+    pod = page(mesh)
     for name in (None, pod.name, f"deploy/{steps.DEPLOYMENT}", "app=productpage"):
         assert pod.name in mesh.proxy_config("log", name).command
 
@@ -126,7 +127,7 @@ def test_follow_ends_by_itself_when_nothing_comes(mesh: Mesh) -> None:
 
 
 def test_the_log_level_is_set_and_shown(mesh: Mesh) -> None:
-    (pod,) = mesh.pods("app=productpage").pods
+    pod = page(mesh)
     said = mesh.set_log_level("wasm:debug")
     assert said.command == (
         f"istioctl proxy-config log {pod.name} -n {mesh.namespace} --level wasm:debug")
@@ -242,11 +243,11 @@ def test_every_sent_request_is_accounted_for(deployed: Mesh) -> None:
 def test_the_inner_loop_brings_a_new_module_in_place(
     deployed: Mesh, wasm: dict[str, Path]
 ) -> None:
-    (pod,) = deployed.pods("app=productpage").pods
+    pod = page(deployed)
     steps.deploy(deployed, wasm["as-printed"])
     assert steps.curl_until(deployed, 503).status == 503
     steps.wait_for_log(deployed, "Function: proxy_on_context_create failed")
     done = steps.deploy(deployed, wasm["header-logger"])
     assert steps.curl_until(deployed, 200).status == 200
     assert done.sha256 == deployed.file_sha256(FILE).sha256
-    assert [each.name for each in deployed.pods("app=productpage").pods] == [pod.name]
+    assert page(deployed).name == pod.name

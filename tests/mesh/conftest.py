@@ -10,7 +10,6 @@ import pytest
 from helpers import steps
 from helpers.mesh.local import LocalMesh
 
-
 # Before it is imported, so that a failed assertion shows its values.
 pytest.register_assert_rewrite("contract")
 
