@@ -8,44 +8,33 @@ written there was no container engine, so none of it has run.
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from helpers import files, paths, shell
+from helpers.cluster.kind_commands import (
+    CONTEXT,
+    ISTIO,
+    KIND,
+    NAME,
+    NODE,
+    SERVICES,
+    build,
+    config,
+    create,
+    image,
+    install,
+    last,
+    use,
+    version,
+    with_engine,
+)
 from helpers.errors import BadInput, CommandFailed, ToolchainMissing, WorkbookError
 from helpers.shell import Finished
 from helpers.show import Result, TableResult, table
-
-#: The release of kind that NODE was built for, from the release's own notes:
-#: https://github.com/kubernetes-sigs/kind/releases/tag/v0.33.0
-KIND = "v0.33.0"
-
-#: The node's image, with the digest of those notes: a tag alone may be built anew for another kind.
-NODE = ("kindest/node:v1.34.11@sha256:"
-        "44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d")
-
-#: The Istio that the notebooks were written against.
-ISTIO = "1.31.0"
-
-#: The cluster's name for kind; its context is then "kind-workbook".
-NAME = "workbook"
-CONTEXT = f"kind-{NAME}"
-
-#: Bookinfo's tag, as in manifests/bookinfo.yaml.
-TAG = "1.20.3"
-SERVICES = ("productpage", "details", "reviews", "ratings")
-
-#: Where our images come from: the same name as in the bare cluster.
-PREFIX = "localhost/workbook"
-
-#: How our Bookinfo becomes an image; the same recipe for Docker and Podman.
-CONTAINERFILE = Path(__file__).with_name("Containerfile")
 
 #: Seconds: a first `create` pulls an image of about a gigabyte, `install` those of Istio.
 _CREATE, _INSTALL, _QUICK = 900.0, 600.0, 30.0
@@ -141,7 +130,7 @@ class Kind:
                 done = self.run(
                     [engine, "exec", f"{NAME}-control-plane", "kubectl",
                      "--kubeconfig=/etc/kubernetes/admin.conf", *words], _QUICK, {})
-                rows.append((part, "ill" if done.status else "works", _last(done.output)))
+                rows.append((part, "ill" if done.status else "works", last(done.output)))
         except WorkbookError as error:
             rows.append(("programs", "ill", f"{error.what}; {error.fix}"))
         return table(("PART", "STATE", "WHAT IT SAYS"), rows,
@@ -185,7 +174,7 @@ class Kind:
             done = self.run([name, "info"], _QUICK, {})
             if done.status == 0:
                 return name
-            silent[name] = _last(done.output)
+            silent[name] = last(done.output)
         if silent:
             name, said = next(iter(silent.items()))
             raise CommandFailed(
@@ -206,11 +195,11 @@ class Kind:
         self._need("kind", f"the release {KIND} from https://kind.sigs.k8s.io (one file)")
         self._need("istioctl", f"curl -L https://istio.io/downloadIstio | ISTIO_VERSION={ISTIO} sh "
                    f"-, then put istio-{ISTIO}/bin into PATH")
-        found = _version(self.run(["kind", "version"], _QUICK, {}).output)
+        found = version(self.run(["kind", "version"], _QUICK, {}).output)
         if found != KIND.lstrip("v"):
             self.say(f"kind is {found or 'of an unknown version'}; the node's image was built for "
                      f"{KIND}: if the node does not start, install that one")
-        found = _version(self.run(["istioctl", "version", "--remote=false"], _QUICK, {}).output)
+        found = version(self.run(["istioctl", "version", "--remote=false"], _QUICK, {}).output)
         if found.rpartition(".")[0] != ISTIO.rpartition(".")[0]:
             raise BadInput(
                 f"istioctl is {found or 'of an unknown version'}",
@@ -234,9 +223,9 @@ class Kind:
             )
 
     def _clusters(self, engine: str) -> list[str]:
-        done = self.run(["kind", "get", "clusters"], _QUICK, _with(engine))
+        done = self.run(["kind", "get", "clusters"], _QUICK, with_engine(engine))
         if done.status:
-            raise CommandFailed("kind cannot list its clusters", cause=_last(done.output),
+            raise CommandFailed("kind cannot list its clusters", cause=last(done.output),
                                 fix=f"look whether this works: {engine} ps", detail=done.output)
         return done.output.split("\n") if "No kind clusters" not in done.output else []
 
@@ -260,70 +249,13 @@ class Kind:
                     archive.unlink(missing_ok=True)
 
     def _do(self, what: str, argv: Sequence[str], seconds: float, engine: str) -> None:
-        done = self.run(argv, seconds, _with(engine))
+        done = self.run(argv, seconds, with_engine(engine))
         if done.status:
             raise CommandFailed(
                 f"{what} failed with status {done.status}: {' '.join(argv)}",
-                cause=_last(done.output) or "it said nothing",
+                cause=last(done.output) or "it said nothing",
                 fix="mend that and run ./workbook cluster up --provider kind again: it goes on "
                 "where it stopped. What is there meanwhile (the container "
                 f"{NAME}-control-plane, the kubeconfig) ./workbook cluster down removes",
                 detail="\n".join(done.output.splitlines()[-15:]),
             )
-
-
-def config() -> str:
-    """kind's configuration: one node that is control plane and worker in one."""
-    return yaml.safe_dump(
-        {
-            "kind": "Cluster",
-            "apiVersion": "kind.x-k8s.io/v1alpha4",
-            "name": NAME,
-            "nodes": [{"role": "control-plane", "image": NODE}],
-        },
-        sort_keys=False,
-    )
-
-
-def create(configuration: Path, kubeconfig: Path) -> list[str]:
-    """The command that creates the cluster."""
-    return ["kind", "create", "cluster", "--config", str(configuration),
-            "--kubeconfig", str(kubeconfig), "--wait", "180s"]
-
-
-def install(kubeconfig: Path) -> list[str]:
-    """The command that installs Istio, small, with the access log that the notebooks read."""
-    return ["istioctl", "install", "-y", "--kubeconfig", str(kubeconfig), "--context", CONTEXT,
-            "--set", "profile=minimal", "--set", f"tag={ISTIO}",
-            "--set", "meshConfig.accessLogFile=/dev/stdout"]
-
-
-def build(engine: str, service: str) -> list[str]:
-    """The command that builds one of Bookinfo's images from our own sources."""
-    return [engine, "build", "--file", str(CONTAINERFILE), "--build-arg", f"SERVICE={service}",
-            "--tag", image(service), str(paths.ROOT)]
-
-
-def image(service: str) -> str:
-    """The name of one of our images: only the prefix differs from the manifest's."""
-    return f"{PREFIX}/examples-bookinfo-{service}-v1:{TAG}"
-
-
-def use(images: str) -> str:
-    """What to type next: our own kubeconfig stands for our own images unless others are named."""
-    public = " --images docker.io/istio" if images == "public" else ""
-    return f"next: ./workbook lab --mesh cluster{public}"
-
-
-def _with(engine: str) -> dict[str, str]:
-    return {"KIND_EXPERIMENTAL_PROVIDER": "podman"} if engine == "podman" else {}
-
-
-def _version(text: str) -> str:
-    found = re.search(r"\bv?(\d+\.\d+\.\d+)", text)
-    return found[1] if found else ""
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""

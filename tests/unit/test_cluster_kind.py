@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from helpers import manifests, paths
-from helpers.cluster import kind
+from helpers.cluster import kind_commands as kind
 from helpers.cluster.kind import Kind
 from helpers.errors import BadInput, CommandFailed, ToolchainMissing
 from helpers.shell import Finished
