@@ -34,13 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="other objects (default: 1)")  # fmt: skip
     parser.add_argument("--sets", type=int, default=sets.COUNT, metavar="N",
                         help=f"so many sets (default: {sets.COUNT})")  # fmt: skip
+    parser.add_argument("--objects", type=int, metavar="N",
+                        help="only the first N of the doubtful objects")  # fmt: skip
     parser.add_argument("--write", type=Path, metavar="FILE",
                         help="put the tables into this document")  # fmt: skip
     given = parser.parse_args(arguments)
     names = given.mesh.split(",")
     if not names or set(names) - set(MESHES):
         parser.error(f"--mesh takes {', '.join(MESHES)}, or both with a comma between them")
-    tried, objects = sets.generate(given.seed, given.sets), doubtful.generate(given.seed)
+    tried, objects = (
+        sets.generate(given.seed, given.sets),
+        doubtful.generate(given.seed)[: given.objects],
+    )
     progress = Progress(len(names) * (len(tried) + len(objects)), "sets and objects")
     try:
         with ExitStack() as stack:

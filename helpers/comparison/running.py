@@ -17,7 +17,7 @@ from helpers.mesh.base import Mesh
 from helpers.plugin_objects import API_VERSION
 
 #: Seconds that istiod, pilot-agent (five tries of a download) and Envoy have for a set.
-PATIENCE = 40.0
+PATIENCE = 90.0
 _PERIOD = 0.1
 
 
