@@ -9,6 +9,7 @@ import pytest
 
 from helpers import doctor, paths, steps
 from helpers.doctor import Diagnosis
+from helpers.errors import NotReady
 from helpers.mesh.cluster import ClusterMesh
 from helpers.mesh.cluster.errors import About
 
@@ -35,7 +36,8 @@ def test_the_articles_failures_one_after_the_other(
     assert steps.MOUNT_PATH in lost_at(doctor.why_no_log(mesh), "volume")
 
     steps.patch_deployment(mesh, "patch-productpage-app-volume.yaml")
-    steps.wait_for_event(mesh, "FailedMount", timeout=30)
+    with pytest.raises(NotReady, match="not ready"):
+        mesh.wait_ready(steps.DEPLOYMENT, timeout=5)
     found = doctor.why_no_log(mesh)
     seen = lost_at(found, "pod")
     assert "Init:0/2" in seen
@@ -49,12 +51,13 @@ def test_the_articles_failures_one_after_the_other(
 
     steps.patch_deployment(mesh, "patch-productpage-sidecar-volume.yaml")
     mesh.wait_ready(steps.DEPLOYMENT, timeout=120)
+    steps.curl_until(mesh, 503, timeout=30)
     found = doctor.why_no_log(mesh)
     assert "503" in lost_at(found, "requests")
     assert "proxy_on_context_create" in found.cause
 
     steps.deploy(mesh, wasm["header-logger"])
-    steps.curl_until(mesh, 200)
+    steps.curl_until(mesh, 200, timeout=30)
     assert "wasm: warning" in lost_at(doctor.why_no_log(mesh), "log level")
 
     mesh.set_log_level("wasm:info")
