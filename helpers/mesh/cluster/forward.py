@@ -8,6 +8,7 @@ requests to the application that is the wrong way in (see `relay`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import threading
 from collections.abc import Mapping
@@ -54,7 +55,25 @@ def _open(connection: Connection, path: str, port: int) -> Any:
     configuration, url, headers = address(connection, path, [("ports", str(port))])
     with refusals():
         websocket = ws_client.create_websocket(configuration, url, headers)
-    return ws_client.PortForward(websocket, [port])
+    return _forward_class()(websocket, [port])
+
+
+@functools.cache
+def _forward_class() -> Any:
+    """kubernetes' PortForward, whose thread leaves nothing open when the connection breaks."""
+    from kubernetes.stream import ws_client
+    from websocket import WebSocketException
+
+    class Forward(ws_client.PortForward):
+        def _proxy(self) -> None:
+            # A broken connection: whoever reads the port's socket sees its end.
+            with contextlib.suppress(OSError, ValueError, WebSocketException):
+                super()._proxy()  # type: ignore[no-untyped-call]
+            for port in self.local_ports.values():
+                port.python.close()
+            self.websocket.shutdown()
+
+    return Forward
 
 
 def listens(connection: Connection, place: Place, port: int) -> bool:
