@@ -240,8 +240,7 @@ def summary(turns: Mapping[str, Sequence[Parts]], *,
             f"{faster(turns)} is the faster of the cluster's two short ways",
             "the table's parts are medians of their own; the plot's are those of the turn with "
             "the median whole, so that they add up",
-            "where a new pod brings the file, all of the way there counts as loaded; in place on "
-            "a cluster nobody waits for Envoy, so what it takes to load lies in the first line",
+            "where a new pod brings the file, all of the way there counts as loaded",
             "the article's ways build without CARGO_INCREMENTAL; the others with it",
             "before each turn the pods are at rest: an old one that still ends is waited for, "
             "and that is no part of the time",

@@ -110,7 +110,7 @@ def put_back(mesh: Mesh, wasm: Path) -> None:
     mesh.set_log_level("wasm:info")
 
 
-def settled(mesh: Mesh, *, timeout: float = 90.0) -> None:
+def settled(mesh: Mesh, *, timeout: float = 180.0) -> None:
     """Wait until an old pod of productpage is gone: it would still answer, or take the CPU.
 
     Raises:
