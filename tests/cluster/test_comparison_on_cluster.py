@@ -16,6 +16,8 @@ from helpers.mesh.cluster import ClusterMesh
 from helpers.mesh.local import LocalMesh
 
 SEED = 1
+# Three minutes on two quiet cores; far more beside other work.
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
