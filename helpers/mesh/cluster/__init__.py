@@ -1,8 +1,9 @@
 """The cluster mesh: any Kubernetes with Istio that a kubeconfig leads to.
 
-`settings` says which cluster; `connection` speaks with its API server and `errors` puts what
-went wrong into words; `consent` asks before the first write; `labels`, `restore` and `clean`
-know what is ours; `capabilities` knows which Istio it is; the verbs stand on `core`.
+`settings` says which cluster; `connection` speaks with its API server, and `transport`, `answers`
+and `denials` put what went wrong into the words of `errors`; `resources` knows which kinds there
+are, `about_cluster` which Istio; `consent` asks before the first write, `placing` sees to the
+namespace; `ownership` and `clean` know what is ours; the verbs stand on `core`.
 """
 
 from __future__ import annotations
