@@ -36,6 +36,8 @@ _MISSING = re.compile(
     r'exec: \\?"(?P<name>[^"\\]+)\\?": (?:executable file not found|stat [^:]+: no such file)'
     r"|(?P<path>/\S+): no such file or directory"
 )
+#: The API server's words for a kubelet that it cannot reach.
+_NO_WAY = re.compile("error (sending request|dialing backend|upgrading connection)")
 
 
 class PodGone(NotReady):
@@ -48,6 +50,13 @@ class NotRunning(NotReady):
 
 class ProgramMissing(NotFound):
     """The image has no such program."""
+
+
+class Broken(NotReady):
+    """The way to the pod broke: the API server or the kubelet restarted, or a network in between.
+
+    Whether the program ran is not known; one that only reads may be run again.
+    """
 
 
 class TimedOut(NotReady):
@@ -93,7 +102,7 @@ def run(
             that reads stdin or writes. `bounded` makes others end, too.
 
     Raises:
-        PodGone, NotRunning, ProgramMissing, TimedOut: as their names say.
+        PodGone, NotRunning, ProgramMissing, Broken, TimedOut: as their names say.
         NotFound: there is no such pod or container.
         WorkbookError: the API server refuses it, or cannot be reached.
     """
@@ -171,20 +180,22 @@ class Program:
 
         Raises:
             PodGone: the connection broke because the pod was removed.
-            NotReady: it broke for another reason.
+            Broken: it broke for another reason.
         """
         from websocket import WebSocketException
 
         client = self._client
+        broken: Exception | None = None
         try:
             client.update(timeout=seconds)
-            self._status += client._channels.pop(_STATUS, b"")
         except (WebSocketException, OSError, ValueError) as error:
-            self._broken(error)
+            broken = error
+        # It takes all frames that are there, and what it took before the end counts.
+        self._status += client._channels.pop(_STATUS, b"")
         if self._status:
             return False
-        if not client.is_open():
-            self._broken(None)
+        if broken or not client.is_open():
+            self._broken(broken)
         return True
 
     def stdout(self) -> bytes:
@@ -252,7 +263,7 @@ class Program:
 
     def _broken(self, error: Exception | None) -> None:
         self._check_pod()
-        raise NotReady(
+        raise Broken(
             f"the connection to container {self._place.container} of pod {self._place.pod} broke",
             cause=str(error) if error else "the API server or the kubelet closed it",
             fix="run this again; a restarted API server needs some seconds",
@@ -278,6 +289,14 @@ class Program:
                 f"container {place.container} of pod {place.pod} does not run",
                 cause=message,
                 fix="look at mesh.pods() and mesh.events(); a crashed container starts again",
+            ) from error
+        if _NO_WAY.search(message):
+            self._check_pod()
+            raise Broken(
+                f"the API server lost the kubelet of pod {place.pod}",
+                cause=message.rpartition('": ')[2] or message,
+                fix="run this again; a restarted kubelet needs some seconds",
+                detail=message,
             ) from error
         if "is not created or running" in message or "process not running" in message:
             self._check_pod()

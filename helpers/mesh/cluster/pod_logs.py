@@ -7,17 +7,19 @@ put in the order in which the containers' runtime took them, a message of severa
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from helpers.mesh.cluster.execing import Place, check_pod
+from helpers.mesh.local import access
 
 if TYPE_CHECKING:
     from helpers.mesh.cluster.connection import Connection
@@ -27,6 +29,8 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\
 #: A line that begins a record of its own: Envoy's, pilot-agent's, the access log's.
 _HEAD = re.compile(r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 _LIMIT = 400_000_000
+#: How long after a record's first line its others may come, in nanoseconds.
+_TOGETHER = 1_000_000_000
 #: Seconds between two parts of an answer.
 _SECONDS = 30.0
 #: A container that has just been replaced needs so long until its log can be followed.
@@ -91,41 +95,90 @@ def _nanoseconds(found: re.Match[str]) -> int:
     return int(whole.timestamp()) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0"))
 
 
-def merge(logs: Iterable[list[Line]]) -> list[Line]:
+def _records(lines: Iterable[Line]) -> list[list[Line]]:
+    """The lines of one log by record: a line without a time goes on with the one before it.
+
+    An application whose lines begin with no time has one record a line, and one that writes
+    such a line long after the last record begins a new one.
+    """
+    found = list(lines)
+    headed = any(_HEAD.match(line.text) for line in found)
+    records: list[list[Line]] = []
+    for line in found:
+        goes_on = (
+            headed
+            and records
+            and not _HEAD.match(line.text)
+            and line.time - records[-1][0].time < _TOGETHER
+        )
+        if goes_on:
+            records[-1].append(line)
+        else:
+            records.append([line])
+    return records
+
+
+def merge(logs: Iterable[Sequence[Line]]) -> list[Line]:
     """The lines of several logs in the order of time; a record's lines stay together."""
-    blocks: list[tuple[int, list[Line]]] = []
-    for lines in logs:
-        mine: list[Line] = []
-        for line in lines:
-            if not mine or _HEAD.match(line.text):
-                mine = [line]
-                blocks.append((line.time, mine))
-            else:
-                mine.append(line)
-    blocks.sort(key=lambda block: block[0])  # stable: each log keeps its own order
-    return [line for _, block in blocks for line in block]
+    records = [record for lines in logs for record in _records(lines)]
+    records.sort(key=lambda record: record[0].time)  # stable: each log keeps its own order
+    return [line for record in records for line in record]
+
+
+def not_before(lines: Sequence[Line], since: float) -> list[Line]:
+    """The lines of one log whose record is of `since` (s since the epoch) or later.
+
+    A record's own time counts, as on the local mesh: Envoy writes an access line up to a second
+    after the request began, whose time it carries. Without one the runtime's time counts.
+    """
+    kept: list[Line] = []
+    for record in _records(lines):
+        own = access.stamp(record[0].text)
+        # Access lines carry milliseconds: do not lose one of the same millisecond.
+        if own >= since - 0.001 if own is not None else record[0].time >= since * 1e9:
+            kept += record
+    return kept
 
 
 def follow(
     connection: Connection, place: Place, *, seconds: float, grep: str | None
 ) -> Iterator[str]:
-    """New lines as they are written, for at most `seconds`; goes on after a restart.
+    """New lines as they are written, for at most `seconds`; goes on after a restart of the
+    container or of the API server.
 
     Raises:
         PodGone: the pod was removed meanwhile.
         WorkbookError: as `Connection.call`.
     """
-    deadline = time.monotonic() + seconds
-    query: dict[str, str | int] = {"container": place.container, "follow": "true", "tailLines": 0}
+    begun = time.monotonic()
+    deadline = begun + seconds
+    query: dict[str, str | int] = {
+        "container": place.container, "follow": "true", "timestamps": "true", "tailLines": 0,
+    }
+    last = seen = 0  # when the last line was taken; of which lines are known already
     while (left := deadline - time.monotonic()) > 0:
-        for line in _stream(connection, place, query, left):
+        for raw in _stream(connection, place, query, left):
+            found = _STAMP.match(raw)
+            if found:
+                last = _nanoseconds(found)
+                if last <= seen:
+                    continue
+            line = raw[found.end() :] if found else raw
             if grep is None or grep in line:
                 yield line
         if time.monotonic() >= deadline:
             return
         check_pod(connection, place)
-        # The container ended; what its successor writes is new from its first line on.
+        # The container ended, or the way to it broke: what came meanwhile is new, too. Without
+        # a line's time the kubelet's own clock has to do: seconds until now.
         query.pop("tailLines", None)
+        seen = last
+        if last:
+            stamp = datetime.fromtimestamp(last // 1_000_000_000, UTC)
+            query["sinceTime"] = stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+        else:
+            query["sinceSeconds"] = math.ceil(time.monotonic() - begun)
+        query.pop("sinceSeconds" if last else "sinceTime", None)
         time.sleep(_AGAIN)
 
 
@@ -211,5 +264,3 @@ def _timeout(seconds: float | None) -> Any:
     from urllib3 import Timeout
 
     return Timeout(connect=5.0, read=seconds)
-
-

@@ -143,11 +143,11 @@ class TrafficVerbs(Core):
         for each in chosen:
             self._has(each, container)
             parts.append(self._log_of(each, container, since, notes))
+        if since is not None:
+            parts = [pod_logs.not_before(part, since) for part in parts]
         lines = pod_logs.merge(parts) if len(parts) > 1 else parts[0]
-        # By the line's own time, as on the local mesh: Envoy writes access lines up to a second
-        # after the request began, whose time they carry.
         texts = [line.text for line in lines]
-        kept = [lines[at] for at in access.places(texts, since=since, tail=tail, grep=grep)]
+        kept = [lines[at] for at in access.places(texts, since=None, tail=tail, grep=grep)]
         first = chosen[-1]
         place = _place(first, container)
         command = _in(kubectl.logs(place.pod, container, since, tail, grep), place, "logs")

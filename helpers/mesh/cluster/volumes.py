@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ANNOTATION = "istio-wasm-workbook/synced"
 _PAUSE = 0.15
+#: Seconds after which the kubelet is asked once more.
+_AGAIN = 5.0
 #: A line for each path: digest and size, or what is there instead.
 _DIGESTS = (
     'for f in "$@"; do if [ -d "$f" ]; then echo "! Is a directory"; '
@@ -87,10 +90,23 @@ def sync(connection: Connection, pod: Mapping[str, Any], *, timeout: float) -> l
     notes: list[str] = []
     wanted = _wanted(connection, pod, notes)
     deadline = time.monotonic() + timeout
-    stale = _stale(connection, where, name, wanted, notes)
-    if stale:
-        _touch(connection, where, name, notes)
+
+    def look() -> list[tuple[str, str]]:
+        while True:
+            try:
+                return _stale(connection, where, name, wanted, notes)
+            except execing.Broken:  # a restarted kubelet; looking again changes nothing
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    stale = look()
+    touched, may = -math.inf, True
     while stale:
+        # More than once: the kubelet may have looked before it heard of the new ConfigMap.
+        if may and time.monotonic() - touched >= _AGAIN:
+            touched = time.monotonic()
+            may = _touch(connection, where, name, notes)
         if time.monotonic() > deadline:
             raise NotReady(
                 f"{len(stale)} files of pod {name} are not what the ConfigMap has after "
@@ -100,11 +116,12 @@ def sync(connection: Connection, pod: Mapping[str, Any], *, timeout: float) -> l
                 detail="\n".join(f"{container}: {path}" for container, path in stale),
             )
         time.sleep(_PAUSE)
-        stale = _stale(connection, where, name, wanted, notes)
+        stale = look()
     return list(dict.fromkeys(notes))
 
 
-def _touch(connection: Connection, where: str, name: str, notes: list[str]) -> None:
+def _touch(connection: Connection, where: str, name: str, notes: list[str]) -> bool:
+    """Change the pod's annotation; whether that is allowed."""
     change = {"metadata": {"annotations": {ANNOTATION: f"{time.time():.3f}"}}}
     try:
         connection.request(
@@ -116,6 +133,8 @@ def _touch(connection: Connection, where: str, name: str, notes: list[str]) -> N
         )
     except Forbidden as error:
         notes.append(f"the pod may not be annotated ({error.cause}), so the kubelet took its time")
+        return False
+    return True
 
 
 #: For each container: the digest that each path should have; None: there should be no file.

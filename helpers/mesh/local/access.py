@@ -152,14 +152,19 @@ def places(
     return found if tail is None else found[-tail:] if tail > 0 else []
 
 
+def stamp(line: str) -> float | None:
+    """The time with which a line of Envoy's begins, in seconds since the epoch; None without."""
+    found = _ISO.match(line)
+    return datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp() if found else None
+
+
 def _since(lines: Sequence[str], since: float) -> Iterator[int]:
     keep = False
     for at, line in enumerate(lines):
-        match = _ISO.match(line)
-        if match:
-            stamp = datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp()
+        own = stamp(line)
+        if own is not None:
             # Access lines carry milliseconds: do not lose one of the same millisecond.
-            keep = stamp >= since - 0.001
+            keep = own >= since - 0.001
         if keep:
             yield at
 
