@@ -246,8 +246,13 @@ def test_a_bad_module_answers_500_and_envoy_says_why(
     make, words = BAD[kind]
     bad = tmp_path / "bad.wasm"
     bad.write_bytes(make(wasm))
+    mounted.delete("wasmplugin", steps.PLUGIN, missing_ok=True)
+    steps.create_configmap(mounted, bad)
+    mounted.sync_volumes()
     begun = time.time()
-    place(mounted, bad)
+    # A name of its own: a listener that drains (45 s) holds what Envoy took under the last name,
+    # and a refused update leaves that at work.
+    mounted.apply(plugin(mounted, f"bad-{kind}", match=SERVER))
     assert mounted.file_sha256(FILE).sha256 == hashlib.sha256(bad.read_bytes()).hexdigest()
     reply = steps.curl_until(mounted, 500, timeout=30)
     assert (reply.status, reply.body) == (500, "")
@@ -255,6 +260,7 @@ def test_a_bad_module_answers_500_and_envoy_says_why(
     assert line.split("\t")[1] in ("warning", "error", "critical")
     assert [p.ready for p in mounted.pods("app=productpage").pods if p.status == "Running"] == [
         "2/2"]
+    mounted.delete("wasmplugin", f"bad-{kind}")
 
 
 def test_a_good_module_heals_it(mounted: ClusterMesh, wasm: dict[str, Path]) -> None:
