@@ -19,6 +19,7 @@ from helpers import paths
 from helpers.cluster.bare import archive, binaries, cache, golang, images, packages, rootfs
 from helpers.cluster.bare.archive import Entry, Image
 from helpers.errors import NotReady
+from helpers.mesh.local import bookinfo_container
 from helpers.setup import system
 
 
@@ -183,3 +184,19 @@ def test_the_containerfile_makes_the_same_image() -> None:
     assert copied == set(images.BOOKINFO_MODULES)
     command = " ".join(images.bookinfo_command("SERVICE")).replace("SERVICE", "$SERVICE")
     assert command in text
+
+
+def test_bookinfo_has_its_handler_before_it_imports_a_web_server() -> None:
+    script = ("import signal, sys; from helpers.mesh.local import bookinfo_container as c\n"
+              "assert 'uvicorn' not in sys.modules\n"
+              "sys.argv[1:] = ['--help']\n"
+              "try: c.main()\n"
+              "finally: print(signal.getsignal(signal.SIGTERM) is c._leave)")
+    done = subprocess.run([sys.executable, "-P", "-c", script], cwd=paths.ROOT, text=True,
+                          env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "True"
+    with pytest.raises(SystemExit) as caught:
+        bookinfo_container._leave(15, None)
+    assert caught.value.code == 0

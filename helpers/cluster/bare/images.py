@@ -27,7 +27,7 @@ BOOKINFO_MODULES = (
     "helpers/__init__.py", "helpers/errors.py", "helpers/files.py",
     "helpers/mesh/__init__.py", "helpers/mesh/local/__init__.py",
     "helpers/mesh/local/bookinfo.py", "helpers/mesh/local/bookinfo_apps.py",
-    "helpers/mesh/local/bookinfo_outbound.py",
+    "helpers/mesh/local/bookinfo_container.py", "helpers/mesh/local/bookinfo_outbound.py",
 )
 #: Python packages that they need: pure Python, taken from this environment.
 BOOKINFO_PACKAGES = ("anyio", "certifi", "click", "h11", "httpcore", "idna", "starlette",
@@ -38,7 +38,7 @@ _BOOKINFO_USER = 1000
 
 def bookinfo_command(service: str) -> list[str]:
     """The command line of one of Bookinfo's services in a container."""
-    return ["python3", "-m", "helpers.mesh.local.bookinfo", service,
+    return ["python3", "-m", "helpers.mesh.local.bookinfo_container", service,
             "--listen", f"0.0.0.0:{BOOKINFO_PORT}"]
 
 
