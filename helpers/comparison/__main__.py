@@ -79,6 +79,7 @@ def _open(name: str, stack: ExitStack) -> Mesh:
     from helpers.mesh.cluster.mesh import ClusterMesh
 
     cluster = ClusterMesh(namespace=NAMESPACE)
+    cluster.awaits_sidecars = False  # the markers tell when a whole set is there
     stack.callback(cluster.close)
     stack.callback(cluster.clean)
     return cluster

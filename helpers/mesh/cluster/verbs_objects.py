@@ -32,6 +32,10 @@ _GONE_SECONDS = 60.0
 class ObjectVerbs(ReadVerbs):
     """The verbs that change objects."""
 
+    #: A change of Istio's objects is awaited at productpage's sidecars, so that the next request
+    #: meets it. Whoever makes many changes and looks once may do without.
+    awaits_sidecars = True
+
     def create_namespace(self, name: str) -> Result:
         """kubectl create namespace NAME
 
@@ -97,7 +101,8 @@ class ObjectVerbs(ReadVerbs):
                            source=source)
         lines: list[str] = []
         changed = False
-        concerns = any(settling.is_istios(self._resources.of_manifest(each).group)
+        concerns = any(self._concerns(self._resources.of_manifest(each),
+                                      str(each["metadata"].get("namespace", "")))
                        for each in placed)
         with settling.settled(self, concerns=concerns) as change:
             for document in placed:
@@ -107,6 +112,11 @@ class ObjectVerbs(ReadVerbs):
         notes = ((f"images {PUBLIC_IMAGES}/… are taken as {self.settings.images}/…",)
                  if changed else ())
         return self._result(kubectl.apply(manifest, found, where), "\n".join(lines), *notes)
+
+    def _concerns(self, which: Resource, where: str) -> bool:
+        """Whether a change there may reach the sidecars of our productpage."""
+        return (self.awaits_sidecars and settling.is_istios(which.group)
+                and where in (self.namespace, ownership.ROOT_NAMESPACE))
 
     def _apply(self, document: dict[str, Any], source: str, change: settling.Change) -> str:
         which = self._resources.of_manifest(document)
@@ -151,7 +161,7 @@ class ObjectVerbs(ReadVerbs):
                                        kubectl.delete(kind, name, where, False))
             if ownership.original(before) is None:
                 before = self._send_patch(which, where, name, ownership.keep_original(before))
-        with settling.settled(self, concerns=settling.is_istios(which.group)) as change:
+        with settling.settled(self, concerns=self._concerns(which, where)) as change:
             after = self._send_patch(which, where, name, patch)
             same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
             if not same:
@@ -207,7 +217,7 @@ class ObjectVerbs(ReadVerbs):
             # Without a text where nothing was to be there anyway: nothing was taken away.
             return (self._result(command, "", left) if missing_ok
                     else self._result(command, left))
-        with settling.settled(self, concerns=settling.is_istios(which.group)) as change:
+        with settling.settled(self, concerns=self._concerns(which, where)) as change:
             self._remove(which, where, name)
             change.note(None)
         return self._result(command, f'{shown} "{name}" deleted')
