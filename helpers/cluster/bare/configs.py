@@ -117,7 +117,6 @@ def kubelet(addresses: Addresses, *, cgroup: str) -> str:
             "clusterDomain": DOMAIN,
             # The host's own may name servers that this network namespace cannot reach.
             "resolvConf": f"{INSIDE}/config/resolv.conf",
-            # All pods under one cgroup of our own, which `down` can remove.
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": f"/{cgroup}",
             "cgroupsPerQOS": False,

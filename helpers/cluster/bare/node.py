@@ -155,11 +155,19 @@ def has_link(where: Layout) -> bool:
 
 
 def cgroups(where: Layout) -> list[Path]:
-    """The cluster's cgroups that are there, inner ones first."""
+    """The cluster's cgroups that are there, inner ones first.
+
+    containerd puts containers under k8s.io, which another containerd of the host may use, too
+    (without cgroupsPerQOS the kubelet names no parent): ours are told by their ids, of which
+    containerd keeps a folder each.
+    """
+    known = where.data / "containerd" / "io.containerd.grpc.v1.cri"
+    ids = [path.name for kind in ("containers", "sandboxes") for path in (known / kind).glob("*")]
     found: list[Path] = []
     for top in _cgroups(where):
-        if top.is_dir():
-            found += [Path(folder) for folder, _, _ in os.walk(top, topdown=False)]
+        for each in (*(top.parent / "k8s.io" / name for name in ids), top):
+            if each.is_dir():
+                found += [Path(folder) for folder, _, _ in os.walk(each, topdown=False)]
     return found
 
 
@@ -173,15 +181,19 @@ def remove_cgroups(where: Layout, *, seconds: float = 10.0) -> list[Path]:
         if time.monotonic() > deadline:
             return cgroups(where)
         time.sleep(0.05)
+    for top in _cgroups(where):
+        with contextlib.suppress(OSError):  # not there, or another containerd's
+            (top.parent / "k8s.io").rmdir()
     return []
 
 
 def _cgroups(where: Layout) -> list[Path]:
-    if (_CGROUPS / "cgroup.controllers").exists():  # cgroup v2
+    if (_CGROUPS / "cgroup.controllers").exists():  # cgroup v2 alone
         return [_CGROUPS / where.cgroup]
     names = [line.split(":")[1] for line in
              Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
-    known = [name.removeprefix("name=") for name in names if name]
+    # The hierarchy without a name is v2's, which systems with both mount as "unified".
+    known = [name.removeprefix("name=") or "unified" for name in names]
     folders = [_CGROUPS / name for name in known if (_CGROUPS / name).is_dir()]
     return [folder / where.cgroup for folder in folders]
 
