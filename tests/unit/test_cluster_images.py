@@ -134,6 +134,12 @@ def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "own" / "bin").mkdir(parents=True)
     assert cache.remove()
     assert not (tmp_path / "own").exists()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBOOK_CACHE", "here")
+    assert cache.folder() == tmp_path / "here", "go takes no relative folder"
+    monkeypatch.delenv("WORKBOOK_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache.folder() == Path.home() / ".cache/istio-wasm-workbook"
 
 
 def test_a_full_disk_is_told_before_it_is_filled(monkeypatch: pytest.MonkeyPatch,
@@ -150,6 +156,40 @@ def test_another_system_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(system.SetupFailed, match=r"missing: .*containerd") as caught:
         packages.ensure(lambda _: None, tmp_path / "log")
     assert "--provider kind" in caught.value.fix
+
+
+def test_the_images_key_is_the_same_in_every_clone_and_follows_bytes_and_commands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def key(clone: str, text: bytes = b"envoy") -> str:
+        program = tmp_path / clone / "envoy"
+        program.parent.mkdir(exist_ok=True)
+        program.write_bytes(text)
+        monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / clone / "cache"))
+        ours = cache.folder() / "bin" / "pause-1" / "pause"
+        ours.parent.mkdir(parents=True, exist_ok=True)
+        ours.touch()
+        layers: dict[str, list[Entry]] = {name: [] for name in ("pilot", "bookinfo")}
+        layers |= {"pause": [Entry("pause", ours)], "proxyv2": [Entry("usr/bin/envoy", program)]}
+        return images.key(cache.folder() / "images/base-1.tar", layers)
+
+    assert key("one") == key("two")
+    assert key("one", b"Envoy") != key("two"), "as long, and another"
+    monkeypatch.setattr(images, "BOOKINFO_TAG", "2")
+    assert key("one") != key("two", b"Envoy")
+    before = key("one")
+    monkeypatch.setattr(images, "BOOKINFO_PORT", 9081)
+    assert key("one") != before, "another command line"
+
+
+def test_what_an_interrupted_debootstrap_left_mounted_is_found_by_its_real_name(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "a blank" / "base.partial"
+    shown = str(root).replace(" ", "\\040")
+    text = (f"sysfs /sys sysfs rw 0 0\nproc {shown}/proc proc rw 0 0\n"
+            f"sysfs {shown}/sys sysfs rw 0 0\nproc {shown}2/proc proc rw 0 0\n")
+    assert rootfs.mounted(root, text) == [f"{root}/proc", f"{root}/sys"]
 
 
 def test_the_base_has_what_istio_and_the_article_run_in_it() -> None:
@@ -184,6 +224,11 @@ def test_the_containerfile_makes_the_same_image() -> None:
     assert copied == set(images.BOOKINFO_MODULES)
     command = " ".join(images.bookinfo_command("SERVICE")).replace("SERVICE", "$SERVICE")
     assert command in text
+    locked = (paths.ROOT / "requirements.lock").read_text()
+    pins = re.findall(r"[a-z0-9-]+==[0-9.]+", text)
+    assert {pin.split("==")[0].replace("-", "_") for pin in pins} == set(images.BOOKINFO_PACKAGES)
+    for pin in pins:
+        assert re.search(rf"^{re.escape(pin)} ", locked, re.MULTILINE), pin
 
 
 def test_bookinfo_has_its_handler_before_it_imports_a_web_server() -> None:

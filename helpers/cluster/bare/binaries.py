@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers import paths, shell
+from helpers import files, paths, shell
 from helpers.cluster.bare import cache, golang
 from helpers.errors import CommandFailed
 
@@ -68,6 +68,11 @@ BINARIES = (
 )
 
 
+#: Gigabytes of disk that building a module's programs takes, modules and objects together: all
+#: four were seen to take 8; how they share it is an estimate.
+_MODULE_SPACE = {"pause": 0.5, "coredns": 2.0, "kubernetes": 3.5, "istio": 3.0}
+
+
 def ensure(say: Callable[[str], None], log: Path) -> dict[str, Path]:
     """Every program by name, and BOOTSTRAP; built where the cache lacks it.
 
@@ -79,13 +84,15 @@ def ensure(say: Callable[[str], None], log: Path) -> dict[str, Path]:
         NotReady: too little disk.
         ToolchainMissing: no Go.
         CommandFailed: a build failed; `detail` has its last lines. What was built is kept.
+        DiskProblem: go's folder cannot be removed.
         Cancelled: interrupted; go has ended.
     """
     places = {each.name: _place(each) for each in BINARIES}
     bootstrap = places["pilot-agent"].with_name(BOOTSTRAP)
     missing = [each for each in BINARIES if not places[each.name].exists()]
     if missing or not bootstrap.exists():
-        cache.require_space(9, why="Go keeps what it compiles until everything is built")
+        cache.require_space(_space(missing),
+                            why="Go keeps what it compiles until everything is built")
         _build(missing, places, bootstrap, say, log)
     return {**places, BOOTSTRAP: bootstrap}
 
@@ -100,6 +107,14 @@ def key(binary: Binary, source: Path = _SOURCE) -> str:
 
 def _place(binary: Binary) -> Path:
     return cache.folder() / "bin" / f"{binary.name}-{key(binary)}" / binary.name
+
+
+def _space(missing: list[Binary]) -> float:
+    """Gigabytes that building takes: 9 for all of it, less what an interrupted build left."""
+    modules = {each.module for each in missing}
+    kept = sum(path.stat().st_size for path in (cache.folder() / "go").rglob("*")
+               if path.is_file()) / 1e9
+    return max(0.5, sum(_MODULE_SPACE[module] for module in modules) - kept)
 
 
 def _build(
@@ -126,6 +141,9 @@ def _build(
             _one(go, each, places[each.name], env, words)
             spent += time.monotonic() - begun
             weighed += each.weight
+        # The module may be gone from go's folder since pilot-agent was built.
+        shell.run([go, "mod", "download", "istio.io/istio"], cwd=_SOURCE / "istio", env=env,
+                  sink=words)
         found = shell.run([go, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", "istio.io/istio"],
                           cwd=_SOURCE / "istio", env=env, sink=words)
     template = Path(found.output.splitlines()[-1]) / "tools" / "packaging" / "common" / BOOTSTRAP
@@ -133,7 +151,8 @@ def _build(
     shutil.copyfile(template, partial)
     partial.replace(bootstrap)
     if own.exists():
-        shutil.rmtree(own)  # 6 GB that nothing needs any more
+        with files.writing(own):
+            shutil.rmtree(own)  # 6 GB that nothing needs any more
 
 
 def environment(own: Path) -> dict[str, str]:

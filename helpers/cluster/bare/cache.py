@@ -14,13 +14,14 @@ def folder() -> Path:
     """The folder, outside of the clone, so that a new clone need not build for 20 minutes.
 
     WORKBOOK_CACHE, else istio-wasm-workbook in XDG_CACHE_HOME, else in ~/.cache
-    (specifications.freedesktop.org/basedir-spec).
+    (specifications.freedesktop.org/basedir-spec, which has a relative XDG_CACHE_HOME ignored).
+    It is absolute: go takes no other for its own folders.
     """
     named = os.environ.get("WORKBOOK_CACHE")
     if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "istio-wasm-workbook"
+        return Path(named).expanduser().absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "istio-wasm-workbook"
 
 
 def remove() -> bool:

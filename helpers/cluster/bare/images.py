@@ -67,10 +67,7 @@ def ensure(
         "proxyv2": list(_proxy(made)),
         "bookinfo": list(_bookinfo()),
     }
-    what = hashlib.sha256(base.name.encode())
-    for name, entries in layers.items():
-        what.update(f"{name} {_key(entries)}".encode())
-    path = cache.folder() / "images" / f"images-{what.hexdigest()[:16]}.tar"
+    path = cache.folder() / "images" / f"images-{key(base, layers)}.tar"
     names = [PAUSE, f"{HUB}/pilot:{ISTIO_TAG}", f"{HUB}/proxyv2:{ISTIO_TAG}",
              *map(bookinfo_image, SERVICES)]
     if not path.exists():
@@ -83,6 +80,21 @@ def ensure(
         for layer in written.values():
             layer.unlink()
     return dict.fromkeys(names, path)
+
+
+def key(base: Path, layers: Mapping[str, list[Entry]]) -> str:
+    """Sixteen letters that change when anything changes that the images are made from.
+
+    Names, users and command lines count, too: an archive that lacks an image, or has it with
+    another command, must not be taken for the right one.
+    """
+    digest = hashlib.sha256(base.name.encode())
+    for name, entries in layers.items():
+        digest.update(f"{name} {_key(entries)}".encode())
+    # The layers' own paths differ by computer; which of them an image has does not.
+    for image in _images(Path("base"), {name: Path(name) for name in layers}):
+        digest.update(repr(image).encode())
+    return digest.hexdigest()[:16]
 
 
 def _images(base: Path, layer: Mapping[str, Path]) -> list[Image]:
@@ -126,12 +138,13 @@ def _key(entries: list[Entry]) -> str:
     digest = hashlib.sha256()
     for entry in sorted(entries, key=lambda each: each.name):
         source = entry.source
-        # A program's own folder has a key in its name; reading 130 MB each time is too slow.
+        # The same for every clone: nothing of where a file lies.
         if source is None:
             stamp = hashlib.sha256(entry.data).hexdigest()
-        elif source.suffix == ".py":
-            stamp = archive.sha256(source)
+        elif source.is_relative_to(cache.folder()):
+            # A program's own folder has a key in its name; reading 130 MB each time is slow.
+            stamp = f"{source.relative_to(cache.folder())} {source.stat().st_size}"
         else:
-            stamp = f"{source} {source.stat().st_size}"
+            stamp = archive.sha256(source)
         digest.update(repr((entry.name, entry.mode, entry.owner, stamp)).encode())
     return digest.hexdigest()
