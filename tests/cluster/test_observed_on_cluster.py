@@ -112,8 +112,11 @@ def mounted(shared_mesh: ClusterMesh, wasm: dict[str, Path]) -> ClusterMesh:
 
 
 def place(mesh: ClusterMesh, module: Path, **spec: object) -> None:
-    """A module in the sidecar and a new WasmPlugin for it, inbound only: new VMs."""
-    mesh.delete("wasmplugin", steps.PLUGIN, missing_ok=True)
+    """A module in the sidecar and the WasmPlugin changed for it, inbound only: new VMs.
+
+    Not deleted before: a listener that drains, for 45 s, keeps what Envoy took under that name,
+    and a new object of the same name may meet it.
+    """
     steps.create_configmap(mesh, module)
     mesh.sync_volumes()
     steps.apply_wasmplugin(mesh, match=SERVER, **spec)
