@@ -120,6 +120,9 @@ def place(mesh: ClusterMesh, module: Path, **spec: object) -> None:
     steps.create_configmap(mesh, module)
     mesh.sync_volumes()
     steps.apply_wasmplugin(mesh, match=SERVER, **spec)
+    # An apply that changes nothing would leave the old code at work.
+    touched = {"metadata": {"annotations": {"placed": str(time.time())}}}
+    mesh.patch("wasmplugin", steps.PLUGIN, touched)
 
 
 def statuses(mesh: ClusterMesh, count: int, **more: object) -> list[int]:
