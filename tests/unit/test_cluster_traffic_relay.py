@@ -151,7 +151,7 @@ def test_closing_ends_what_is_under_way_and_every_thread(
     service.accept()[0].close()
     way.close()
     client.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(t.name.startswith("relay") for t in threading.enumerate()):
         assert time.monotonic() < deadline, "a thread of the relay stays"
         time.sleep(0.02)

@@ -32,10 +32,12 @@ _BLOCK = 65536
 # copy is ended, too. The code is that of the first, so that a reset is told from an end.
 SCRIPT = r"""
 exec 3<>"/dev/tcp/$1/$2" || exit 7
+set -m
 cat <&3 & out=$!
-cat <&0 >&3 & in=$!
-wait -n $out $in; code=$?
-kill $out $in 2>/dev/null
+{ cat <&0 >&3; kill $out; } 2>/dev/null & in=$!
+wait $out; code=$?
+kill -- -$in 2>/dev/null
+[ $code = 143 ] && code=0
 exit $code
 """
 
