@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from helpers.errors import BadInput, NotFound
+from helpers.errors import NotFound
 from helpers.mesh.base import ConfigKind, FileDigest
 from helpers.mesh.cluster import execing, podfacts, volumes
 from helpers.mesh.cluster.core import Core
@@ -15,7 +15,7 @@ from helpers.mesh.cluster.execing import Place
 from helpers.mesh.cluster.forward import PodAdmin
 from helpers.mesh.cluster.podfacts import SIDECAR
 from helpers.mesh.local import istioctl
-from helpers.show import Result, TableResult, table
+from helpers.show import Result, TableResult
 
 
 class EnvoyVerbs(Core):
@@ -44,55 +44,17 @@ class EnvoyVerbs(Core):
 
     def proxy_config(self, what: ConfigKind, pod: str | None = None) -> TableResult:
         """istioctl proxy-config WHAT POD"""
-        if what not in ("listener", "cluster", "ecds", "log"):
-            raise BadInput(
-                f"proxy-config {what!r} is not known",
-                cause="the workbook shows listener, cluster, ecds and log",
-                fix='mesh.proxy_config("listener")',
-            )
+        istioctl.require_known(what)
         found = self._with_sidecar(pod)[-1]
         admin = self._admin(found)
         name, where = found["metadata"]["name"], found["metadata"]["namespace"]
         command = f"istioctl proxy-config {what} {name} -n {where}"
         if what == "log":
-            levels = admin.log_levels()
-            return table(
-                ("LOGGER", "LEVEL"),
-                levels.items(),
-                command=command,
-                mesh=self.kind,
-                extra={"json": levels},
-            )
+            return istioctl.shown_levels(admin.log_levels(), command=command, mesh=self.kind)
         dump: dict[str, Any] = json.loads(admin.get("/config_dump?include_eds"))
-        if what == "listener":
-            listeners = istioctl.listeners(dump)
-            ports = {
-                each["name"]: each["address"]["socket_address"].get("port_value", 0)
-                for each in listeners
-            }
-            return table(
-                ("NAME", "ADDRESSES", "PORT", "MATCH", "DESTINATION"),
-                istioctl.listener_rows(dump, ports),
-                command=command,
-                mesh=self.kind,
-                extra={"json": listeners},
-            )
-        if what == "cluster":
-            return table(
-                ("SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"),
-                istioctl.cluster_rows(dump),
-                command=command,
-                mesh=self.kind,
-                extra={"json": istioctl.clusters(dump)},
-            )
-        return table(
-            ("ECDS NAME", "TYPE"),
-            istioctl.ecds_rows(dump),
-            command=command,
-            mesh=self.kind,
-            extra={"json": istioctl.ecds(dump)},
-            empty="no ECDS",
-        )
+        ports = {each["name"]: each["address"]["socket_address"].get("port_value", 0)
+                 for each in istioctl.listeners(dump)}
+        return istioctl.shown(what, dump, ports=ports, command=command, mesh=self.kind)
 
     def stats(self, pattern: str, pod: str | None = None) -> dict[str, int]:
         """kubectl exec POD -c istio-proxy -- pilot-agent request GET stats?filter=PATTERN

@@ -8,7 +8,61 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from helpers.errors import BadInput
 from helpers.listeners import CONNECTION_MANAGER
+from helpers.show import TableResult, table
+
+#: What `proxy-config` shows here.
+KNOWN = ("listener", "cluster", "ecds", "log")
+
+
+def require_known(what: str) -> None:
+    """Refuse what is not in KNOWN.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if what not in KNOWN:
+        raise BadInput(
+            f"proxy-config {what!r} is not known",
+            cause="the workbook shows listener, cluster, ecds and log",
+            fix='mesh.proxy_config("listener")',
+        )
+
+
+def shown_levels(levels: Mapping[str, str], *, command: str, mesh: str) -> TableResult:
+    """proxy-config log: the loggers and their levels."""
+    return table(("LOGGER", "LEVEL"), levels.items(), command=command, mesh=mesh,
+                 extra={"json": levels})
+
+
+def shown(
+    what: str,
+    dump: Mapping[str, Any],
+    *,
+    ports: Mapping[str, int],
+    command: str,
+    mesh: str,
+    notes: tuple[str, ...] = (),
+) -> TableResult:
+    """proxy-config listener, cluster or ecds from a config dump.
+
+    Args:
+        ports: the port of each listener, by name.
+        notes: under the listeners.
+    """
+    if what == "listener":
+        return table(
+            ("NAME", "ADDRESSES", "PORT", "MATCH", "DESTINATION"), listener_rows(dump, ports),
+            command=command, mesh=mesh, extra={"json": listeners(dump)}, notes=notes,
+        )
+    if what == "cluster":
+        return table(
+            ("SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"),
+            cluster_rows(dump), command=command, mesh=mesh, extra={"json": clusters(dump)},
+        )
+    return table(("ECDS NAME", "TYPE"), ecds_rows(dump), command=command, mesh=mesh,
+                 extra={"json": ecds(dump)}, empty="no ECDS")
 
 
 def sections(dump: Mapping[str, Any], kind: str) -> Iterable[Mapping[str, Any]]:
