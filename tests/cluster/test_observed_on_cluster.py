@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import wasmtime
+from contract.modules import UNKNOWN_IMPORT
 
 from helpers import listeners, logs, steps
 from helpers.errors import NotFound, NotReady
@@ -19,17 +20,6 @@ from helpers.mesh.cluster.errors import About
 NOT_UTF8 = b"Yodao\xa1\xb1; )"
 SERVER = [{"mode": "SERVER"}]
 FILE = f"{steps.MOUNT_PATH}/{steps.KEY}"
-
-#: A plugin by its exports, with one import that no Proxy-Wasm host has.
-UNKNOWN_IMPORT = """
-(module
-  (import "env" "proxy_frobnicate" (func (param i32) (result i32)))
-  (memory (export "memory") 1)
-  (func (export "proxy_abi_version_0_2_1"))
-  (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 0)
-  (func (export "proxy_on_context_create") (param i32 i32))
-  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0))
-"""
 
 
 def the_pod(mesh: ClusterMesh) -> str:

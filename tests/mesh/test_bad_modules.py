@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from contract.modules import UNKNOWN_IMPORT
 
 from helpers import steps
 from helpers.errors import BadModule, NotModelled
@@ -16,16 +17,6 @@ from helpers.mesh.local import LocalMesh
 
 NAME = "default.header-logger~istio-translated-wasmplugin"
 
-#: A plugin by its exports, with one import that no Proxy-Wasm host has.
-UNKNOWN_IMPORT = """
-(module
-  (import "env" "proxy_frobnicate" (func (param i32) (result i32)))
-  (memory (export "memory") 1)
-  (func (export "proxy_abi_version_0_2_1"))
-  (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 0)
-  (func (export "proxy_on_context_create") (param i32 i32))
-  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0))
-"""
 #: The eight bytes that begin a component in place of a core module: version 13, layer 1.
 COMPONENT = b"\0asm\x0d\x00\x01\x00"
 
