@@ -73,7 +73,11 @@ class Layout:
 
     @property
     def cgroup(self) -> str:
-        """The cgroup under which all pods run, in every hierarchy."""
+        """The cgroup that the kubelet is told as its root, in every hierarchy.
+
+        Nothing is in it: without cgroupsPerQOS the kubelet names pods no parent, and containerd
+        puts them into k8s.io (`node.cgroups`). It marks the cluster on the host.
+        """
         return f"workbook-{self.tag}"
 
 

@@ -3,7 +3,7 @@
 Everything of the cluster runs in them, as in one of kind's containers. So iptables rules,
 routes, mounts and processes are the node's, not the host's, and all of them vanish when its
 first process ends: that is why `down` is safe after any crash. What lies outside is one link,
-one cgroup and one folder.
+cgroups (its own, and one for each container in containerd's) and one folder.
 """
 
 from __future__ import annotations
