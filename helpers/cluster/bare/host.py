@@ -21,7 +21,9 @@ from helpers.errors import CommandFailed
 _FOLDERS = ("/etc/cni", "/etc/containerd", "/etc/kubernetes", "/opt/cni", "/opt/containerd",
             "/run/containerd", "/run/netns", "/run/workbook", "/usr/libexec/kubernetes",
             "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet",
-            "/var/log/containers", "/var/log/pods")
+            "/var/log/containers", "/var/log/pods",
+            # kubectl and istioctl keep what they discover of a cluster there.
+            str(Path.home() / ".kube"))
 
 #: Names of the cluster's programs, as the kernel cuts them (15 letters).
 _PROGRAMS = frozenset(name[:15] for name in (

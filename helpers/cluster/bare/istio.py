@@ -64,6 +64,8 @@ def install(where: Layout, istioctl: Path, *, hub: str, tag: str, seconds: int =
         shell.run(
             [istioctl, "install", "--skip-confirmation", "--filename", path,
              "--kubeconfig", where.kubeconfig, f"--readiness-timeout={seconds}s"],
+            # It keeps what it discovers in ~/.kube/cache: into our folder, not the learner's.
+            env={"HOME": str(where.home / "home")},
             sink=lambda line: print(line, file=log, flush=True),
         )
 
