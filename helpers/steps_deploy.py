@@ -157,12 +157,13 @@ def wait_for_log(
 
 
 def wait_for_event(
-    mesh: Mesh, reason: str, *, since: float = 0.0, timeout: float = 30.0
+    mesh: Mesh, reason: str, *, text: str = "", since: float = 0.0, timeout: float = 30.0
 ) -> EventList:
     """kubectl get events --field-selector reason=REASON, again until there is one.
 
     Args:
         reason: such as "FailedMount".
+        text: the message has it; a kubelet in haste says first that it does not know yet.
         since: seconds since the epoch; only events last seen at or after it.
 
     Raises:
@@ -174,7 +175,7 @@ def wait_for_event(
         chosen = [
             (event, row)
             for event, row in zip(found.events, found.rows, strict=True)
-            if event.reason == reason and event.time >= since
+            if event.reason == reason and text in event.message and event.time >= since
         ]
         if chosen:
             rows = tuple(row for _, row in chosen)
@@ -188,7 +189,7 @@ def wait_for_event(
             )
         if time.monotonic() > deadline:
             raise NotReady(
-                f"no event {reason} within {timeout:.0f} s",
+                f"no event {reason}{f' with {text!r}' if text else ''} within {timeout:.0f} s",
                 cause="what should cause it did not happen, or is still under way",
                 fix="look at mesh.pods() and mesh.events()",
                 detail="\n".join(found.text.splitlines()[-6:]),

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from helpers.doctor.case import APP, KINDS, PORT, ROOT_NAMESPACE, SIDECAR, Case, LayerFails
 from helpers.mesh.base import PodInfo
+from helpers.mesh.telling import most_telling
 
 _INJECT = "sidecar.istio.io/inject"
 
@@ -97,7 +98,7 @@ def _not_ready(case: Case, newest: PodInfo, *, others: int) -> NoReturn:
             command=f"kubectl rollout status deploy/productpage-v1 -n {case.namespace}",
             call='mesh.wait_ready("productpage-v1")',
         )
-    last = warnings[-1]
+    last = most_telling(warnings)
     seen = f"{state}{serving}; {last.reason}: {last.message}"
     if last.reason == "FailedMount" and 'configmap "' in last.message:
         name = last.message.split('configmap "', 1)[1].split('"')[0]

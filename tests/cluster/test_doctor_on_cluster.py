@@ -37,7 +37,7 @@ def test_the_articles_failures_one_after_the_other(
 
     steps.patch_deployment(mesh, "patch-productpage-app-volume.yaml")
     with pytest.raises(NotReady, match="not ready"):
-        mesh.wait_ready(steps.DEPLOYMENT, timeout=5)
+        mesh.wait_ready(steps.DEPLOYMENT, timeout=10)
     found = doctor.why_no_log(mesh)
     seen = lost_at(found, "pod")
     assert "Init:0/2" in seen

@@ -47,12 +47,12 @@ def test_the_articles_steps_exactly_as_printed(mesh: ClusterMesh, wasm: dict[str
     old = the_pod(mesh)
     steps.patch_deployment(mesh, "patch-productpage-app-volume.yaml")
     with pytest.raises(NotReady) as failure:
-        mesh.wait_ready(steps.DEPLOYMENT, timeout=4)
+        mesh.wait_ready(steps.DEPLOYMENT, timeout=10)
     assert 'configmap "header-logger" not found' in failure.value.cause
     states = {pod.name: (pod.ready, pod.status) for pod in mesh.pods("app=productpage").pods}
     assert states.pop(old) == ("2/2", "Running")
     assert list(states.values()) == [("0/2", "Init:0/2")]
-    event = steps.wait_for_event(mesh, "FailedMount").events[-1]
+    event = steps.wait_for_event(mesh, "FailedMount", text="not found").events[-1]
     assert (event.type, event.source) == ("Warning", "kubelet")
 
     # With the ConfigMap the pod starts, and still Envoy sees no file: it is in the other container.

@@ -181,7 +181,7 @@ def test_a_pod_without_its_configmap_stays_in_init_and_the_old_one_serves(mesh: 
     old = page(mesh)
     steps.patch_deployment(mesh, "patch-productpage-app-volume.yaml")
     with pytest.raises(NotReady) as failure:
-        mesh.wait_ready(steps.DEPLOYMENT, timeout=4)
+        mesh.wait_ready(steps.DEPLOYMENT, timeout=8)
     assert 'configmap "header-logger" not found' in failure.value.cause
     pods = {pod.name: pod for pod in mesh.pods("app=productpage").pods}
     assert (pods[old.name].ready, pods[old.name].status) == ("2/2", "Running")
@@ -190,7 +190,8 @@ def test_a_pod_without_its_configmap_stays_in_init_and_the_old_one_serves(mesh: 
     assert (new.ready, new.status, new.is_ready) == ("0/2", "Init:0/2", False)
     found = mesh.events()
     assert found.columns == ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
-    event = next(e for e in found.events[::-1] if e.reason == "FailedMount")
+    event = next(e for e in found.events[::-1]
+                 if e.reason == "FailedMount" and "not found" in e.message)
     assert (event.type, event.source, event.object) == ("Warning", "kubelet", f"pod/{new.name}")
     assert event.message == (
         'MountVolume.SetUp failed for volume "wasm-filters" : configmap "header-logger" not found')

@@ -194,6 +194,11 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     ({}, [waiting("PodInitializing")],
      [Event(1.0, "Warning", "FailedMount", "pod/p-1", "kubelet", 'configmap "x" not found')],
      'pod p-1: FailedMount: configmap "x" not found'),
+    ({}, [waiting("PodInitializing")],
+     [Event(1.0, "Warning", "FailedMount", "pod/p-1", "kubelet", 'configmap "x" not found'),
+      Event(2.0, "Warning", "FailedMount", "pod/p-1", "kubelet",
+            "failed to sync configmap cache: timed out waiting for the condition")],
+     'pod p-1: FailedMount: configmap "x" not found'),
     ({}, [{"metadata": {"name": "p-1", "deletionTimestamp": "x"}, "status": {}}], [],
      "an old pod is still ending"),
 ])

@@ -63,6 +63,14 @@ def test_an_event_of_an_earlier_run_does_not_count() -> None:
         steps.wait_for_event(mesh, "FailedMount", since=5, timeout=0)
 
 
+def test_an_event_with_other_words_is_not_the_one_that_is_waited_for() -> None:
+    trying = Event(6, "Warning", "FailedMount", "pod/a", "kubelet",
+                   "failed to sync configmap cache: timed out waiting for the condition")
+    mesh = _Mesh(events_now=[[trying], [trying, _event("FailedMount", 7)]])
+    found = steps.wait_for_event(_as_mesh(mesh), "FailedMount", text="not found")
+    assert [event.message for event in found.events] == ["configmap not found"]
+
+
 def test_the_end_of_a_notebook_tells_the_latest_outcome_of_each_check(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

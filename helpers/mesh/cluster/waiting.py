@@ -9,6 +9,7 @@ from typing import Any
 
 from helpers.mesh.base import Event
 from helpers.mesh.cluster import denials, podfacts
+from helpers.mesh.telling import most_telling
 
 _FIX = "mend what it says; the old pod keeps serving meanwhile"
 
@@ -111,8 +112,7 @@ def _warning(pod: Mapping[str, Any], events: Sequence[Event], namespace: str) ->
     warnings = [each for each in events if each.type == "Warning" and each.object == f"pod/{name}"]
     if not warnings:
         return None
-    # A probe fails at every start for a while: it says least.
-    last = next((each for each in reversed(warnings) if each.reason != "Unhealthy"), warnings[-1])
+    last = most_telling(warnings)
     told = f"pod {name}: {last.reason}: {last.message}"
     if found := _NO_CONFIGMAP.search(last.message):
         return Why(
