@@ -15,6 +15,9 @@ from helpers.mesh.base import Mesh
 _LINE_SECONDS = 60.0
 _ROLLOUT = "180s"
 
+#: curl's exit status when its time is up, which kubectl exec hands on.
+_TIMED_OUT = 28
+
 
 @dataclass(frozen=True)
 class Kubectl:
@@ -63,8 +66,7 @@ class Kubectl:
         """
         deadline = time.monotonic() + _LINE_SECONDS
         while True:
-            self._exec("curl", "-s", "-o", "/dev/null", "-H", f"User-Agent: {steps.USER_AGENT}",
-                       steps.URL)
+            self._sh(f"{self._request()} || [ $? -eq {_TIMED_OUT} ]")
             log = self._sh(self.line("logs", self._pod(), "-c", "istio-proxy"))
             if text in log:
                 return
@@ -93,8 +95,17 @@ class Kubectl:
                                    "--sort-by=.metadata.creationTimestamp", "-o", "name"))
         return found.split()[-1]
 
+    def _request(self) -> str:
+        # Just after a rollout kube-proxy may still lead to the pod that is gone: nothing answers
+        # there, and without a limit of its own curl would knock for two minutes.
+        return self._in_sidecar("curl", "-s", "-m", "5", "-o", "/dev/null",
+                                "-H", f"User-Agent: {steps.USER_AGENT}", steps.URL)
+
+    def _in_sidecar(self, *words: str) -> str:
+        return self.line("exec", self._pod(), "-c", "istio-proxy", "--", *words)
+
     def _exec(self, *words: str) -> str:
-        return self._sh(self.line("exec", self._pod(), "-c", "istio-proxy", "--", *words))
+        return self._sh(self._in_sidecar(*words))
 
     @staticmethod
     def _sh(line: str) -> str:

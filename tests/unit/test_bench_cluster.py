@@ -266,6 +266,18 @@ def test_a_no_of_kubectl_is_no_figure(typed: tuple[Path, Path], tmp_path: Path) 
         Kubectl("", "", "x").deliver(ready(FakeMesh()), wasm)  # type: ignore[arg-type]
 
 
+def test_a_request_to_a_pod_that_is_gone_is_sent_again(
+    typed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tries = tmp_path / "tries"
+    typed[0].write_text(typed[0].read_text("utf-8").replace("case", f"""
+case "$*" in *" curl "*) echo >> {tries}; [ "$(wc -l < {tries})" = 1 ] && exit 28 ;; esac
+case "$*" in *" logs "*) [ "$(wc -l < {tries})" = 1 ] && exit 0 ;; esac
+case""", 1))
+    Kubectl("", "", "x").first_line(ready(FakeMesh()), "new text")  # type: ignore[arg-type]
+    assert len(tries.read_text("utf-8").splitlines()) == 2
+
+
 def test_kubectl_s_way_is_there_only_where_kubectl_is(
     typed: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
