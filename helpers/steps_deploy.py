@@ -163,7 +163,8 @@ def wait_for_event(
 
     Args:
         reason: such as "FailedMount".
-        text: the message has it; a kubelet in haste says first that it does not know yet.
+        text: the message has it. A busy kubelet's first event only says that it could not ask yet
+            (`helpers.mesh.telling`).
         since: seconds since the epoch; only events last seen at or after it.
 
     Raises:
